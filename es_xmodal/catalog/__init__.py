@@ -1,0 +1,1 @@
+"""What is a product; readers of JSON, JSONL, CSV and Parquet."""

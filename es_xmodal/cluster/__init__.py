@@ -1,0 +1,1 @@
+"""How do I talk to Elasticsearch: client, capabilities, error mapping."""

@@ -1,0 +1,1 @@
+"""Which indices exist, may I write, swap, roll back."""

@@ -1,0 +1,1 @@
+"""How does a catalogue become an index."""

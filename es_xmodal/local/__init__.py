@@ -1,0 +1,1 @@
+"""A real Elasticsearch on this machine, for trying and testing."""

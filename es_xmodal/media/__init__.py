@@ -1,0 +1,1 @@
+"""How do I get a picture safely."""

@@ -1,0 +1,1 @@
+"""What was asked; the pure plan; pure fusion; the ledger of a score."""

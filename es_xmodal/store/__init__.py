@@ -1,0 +1,1 @@
+"""Have I embedded this content before."""
