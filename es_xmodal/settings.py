@@ -1,0 +1,114 @@
+"""Settings: where they come from, what they may be, and how secrets stay hidden.
+
+Order, the first that speaks wins: arguments, environment (`ES_XMODAL_URL` and so on), the file named by
+`ES_XMODAL_CONFIG` or `es_xmodal.toml` in the working directory, defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from es_xmodal.errors import SettingsError
+
+CONFIG_VARIABLE = "ES_XMODAL_CONFIG"
+CONFIG_FILE = "es_xmodal.toml"
+
+VectorIndex = Literal["hnsw", "int8_hnsw", "flat", "int8_flat"]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside.
+
+    `repr` and every dump show secrets as asterisks.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ES_XMODAL_", extra="forbid", frozen=True)
+
+    url: str | None = Field(default=None, description="Elasticsearch; none: the running local node")
+    api_key: SecretStr | None = Field(default=None, description="base64 API key, as Kibana shows it")
+    username: str | None = Field(default=None, description="user for basic authentication")
+    password: SecretStr | None = Field(default=None, description="its password")
+    ca_certs: Path | None = Field(default=None, description="file of certificate authorities to trust")
+    verify_certs: bool = Field(default=True, description="check the server's certificate")
+    timeout_s: float = Field(default=30.0, gt=0, le=3600, description="seconds to wait for one answer")
+    encoder: str = Field(default="mini", description="encoder SPEC used by ingest")
+    window: int = Field(default=100, ge=10, le=1000, description="candidates a leg")
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("es_xmodal", appauthor=False)),
+        description="folder of the vector store",
+    )
+    user_dictionary: Path | None = Field(default=None, description="the shop's own words, in jieba's format")
+    vector_index: VectorIndex = Field(default="hnsw", description="`index_options.type` of new indices")
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is not an address; write it as http://HOST:PORT or https://HOST:PORT")
+        return url.rstrip("/") if url else None
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> Settings:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together; set both or neither")
+        if self.api_key is not None and self.username is not None:
+            raise ValueError("api_key and username exclude each other; set one of them")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        named = os.environ.get(CONFIG_VARIABLE)
+        file = TomlConfigSettingsSource(settings_cls, toml_file=named or CONFIG_FILE)
+        return init_settings, env_settings, file
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the settings.
+
+    Args:
+        given: values that win over environment and file; None means not given.
+
+    Returns:
+        The settings, checked.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names it and never shows a secret.
+    """
+    build = partial(Settings, **{name: value for name, value in given.items() if value is not None})
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named and not Path(named).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {named}, which is not a file")
+    try:
+        return build()
+    except ValidationError as error:
+        raise _one_line(error) from None
+    except ValueError as error:  # tomllib: the file itself is broken
+        raise SettingsError(f"{named or CONFIG_FILE} is not valid TOML: {error}") from None
+
+
+def _one_line(error: ValidationError) -> SettingsError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    reason = first["msg"].removeprefix("Value error, ")
+    hint = f"set it in {CONFIG_FILE}, as ES_XMODAL_{name.upper()}, or as an option" if first["loc"] else ""
+    return SettingsError(f"{name}: {reason}", hint=hint)
