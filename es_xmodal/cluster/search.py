@@ -1,0 +1,129 @@
+"""Searches whose answers are checked: an answer that lacks hits is an error, never just fewer hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from elasticsearch import Elasticsearch
+
+from es_xmodal.cluster.errors import cluster_errors, reason_of
+from es_xmodal.errors import ClusterAnswerError, PartialAnswerError
+
+MARGIN_S = 2.0
+"""How much longer than the server the client waits, so that it hears the server's own `timed_out`."""
+
+
+def msearch(
+    client: Elasticsearch,
+    index: str | None,
+    bodies: Sequence[Mapping[str, Any]],
+    *,
+    search_type: str | None = "dfs_query_then_fetch",
+    timeout_s: float,
+) -> list[dict[str, Any]]:
+    """Send several searches in one request and check every answer.
+
+    Args:
+        client: see `connect`.
+        index: index or alias of all of them; None where each body carries a point in time.
+        bodies: the searches.
+        search_type: `dfs_query_then_fetch` makes BM25 the same on every shard; None: the server's own.
+        timeout_s: seconds that one search may take.
+
+    Returns:
+        One answer for each body, in order.
+
+    Raises:
+        PartialAnswerError: some shards failed, or a search ran out of time.
+        ClusterError: anything else that keeps an answer away.
+    """
+    if not bodies:
+        return []
+    header = {name: value for name, value in (("index", index), ("search_type", search_type)) if value}
+    lines: list[Mapping[str, Any]] = []
+    for body in bodies:
+        lines += [header, {"timeout": _milliseconds(timeout_s), **body}]
+    with cluster_errors(client, _doing(index)):
+        waiting = client.options(request_timeout=timeout_s + MARGIN_S)
+        answers = waiting.msearch(searches=lines).body["responses"]
+    if len(answers) != len(bodies):
+        raise ClusterAnswerError(f"{_doing(index)}: {len(bodies)} searches, {len(answers)} answers")
+    for answer in answers:
+        check_answer(answer, index=index)
+    return list(answers)
+
+
+def search(
+    client: Elasticsearch,
+    index: str | None,
+    body: Mapping[str, Any],
+    *,
+    search_type: str | None = None,
+    timeout_s: float,
+) -> dict[str, Any]:
+    """Send one search and check its answer.
+
+    Args:
+        client: see `connect`.
+        index: index or alias; None where the body carries a point in time.
+        body: the search.
+        search_type: see `msearch`.
+        timeout_s: seconds that it may take.
+
+    Returns:
+        The answer.
+
+    Raises:
+        PartialAnswerError: some shards failed, or it ran out of time.
+        ClusterError: anything else that keeps the answer away.
+    """
+    params = {"search_type": search_type} if search_type else {}
+    path = f"/{quote(index, safe=',')}/_search" if index else "/_search"
+    with cluster_errors(client, _doing(index)):
+        # The generic call takes any body; the generated `search` knows only the fields of its own version.
+        answer = client.options(request_timeout=timeout_s + MARGIN_S).perform_request(
+            "POST",
+            path,
+            params=params,
+            headers={"accept": "application/json", "content-type": "application/json"},
+            body={"timeout": _milliseconds(timeout_s), **body},
+        )
+    found: dict[str, Any] = answer.body
+    check_answer(found, index=index)
+    return found
+
+
+def check_answer(answer: Mapping[str, Any], *, index: str | None) -> None:
+    """Check that one answer is whole.
+
+    Args:
+        answer: answer of one search, also as an item of a multi-search.
+        index: where it was sent, for the error.
+
+    Raises:
+        ClusterAnswerError: it is an error.
+        PartialAnswerError: some shards failed, or it ran out of time.
+    """
+    if "error" in answer:
+        raise ClusterAnswerError(f"{_doing(index)}: {reason_of(answer)}")
+    shards = answer.get("_shards", {})
+    failed = int(shards.get("failed", 0))
+    if failed:
+        failures = shards.get("failures") or [{}]
+        why = reason_of(failures[0].get("reason", "no reason given"))
+        raise PartialAnswerError(f"{_doing(index)}: {failed} of {shards.get('total')} shards failed: {why}")
+    if answer.get("timed_out"):
+        raise PartialAnswerError(
+            f"{_doing(index)}: the search ran out of time, so hits would be missing",
+            hint="allow more seconds with ES_XMODAL_TIMEOUT_S",
+        )
+
+
+def _doing(index: str | None) -> str:
+    return f"searching {index or 'a point in time'}"
+
+
+def _milliseconds(timeout_s: float) -> str:
+    return f"{max(1, round(timeout_s * 1000))}ms"
