@@ -1,0 +1,125 @@
+"""The body of a new index. Pure: the same template, encoder and options give the same JSON."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from es_xmodal.encoders.base import JOINT, VISUAL, EncoderInfo, Space
+from es_xmodal.errors import SettingsError
+from es_xmodal.index.meta import KEY, IndexMeta
+
+IMAGE_SPACES = (JOINT, VISUAL)
+"""Spaces that have a field below `images`."""
+
+_GRAPHS = ("hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
+_FLATS = ("flat", "int8_flat", "int4_flat", "bbq_flat")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexOptions:
+    """What a person may choose about a new index."""
+
+    vector_index: str = "hnsw"
+    """`index_options.type`. `hnsw` and `flat` score exactly; the others are smaller and approximate."""
+    m: int = 16
+    ef_construction: int = 100
+    shards: int = 1
+    replicas: int | None = None
+    """None: as many as there are nodes for, at most one."""
+
+    def __post_init__(self) -> None:
+        if self.vector_index not in _GRAPHS + _FLATS:
+            raise SettingsError(
+                f"vector_index: {self.vector_index!r} is none", hint=f"one of {', '.join(_GRAPHS + _FLATS)}"
+            )
+        if self.shards < 1 or (self.replicas is not None and self.replicas < 0):
+            raise SettingsError("an index has at least one shard and no fewer than 0 replicas")
+
+    def index_options(self) -> dict[str, Any]:
+        """Return `index_options` of every vector field.
+
+        Returns:
+            Always explicit: the server's default changes with version, dimension and licence.
+        """
+        if self.vector_index in _FLATS:
+            return {"type": self.vector_index}
+        return {"type": self.vector_index, "m": self.m, "ef_construction": self.ef_construction}
+
+
+def build_body(template: Mapping[str, Any], *, encoder: EncoderInfo, options: IndexOptions) -> dict[str, Any]:
+    """Return settings and mappings of a new index, without `_meta`.
+
+    Args:
+        template: `mappings/product.json`.
+        encoder: whose spaces get fields; a field without its space is left out.
+        options: shards, replicas, kind of vector index.
+
+    Returns:
+        `{"settings": ..., "mappings": ...}`.
+    """
+    body: dict[str, Any] = copy.deepcopy(dict(template))
+    settings = body["settings"]["index"]
+    settings["number_of_shards"] = options.shards
+    if options.replicas is not None:
+        settings.pop("auto_expand_replicas", None)
+        settings["number_of_replicas"] = options.replicas
+    properties = body["mappings"]["properties"]
+    spaces = {space.name: space for space in encoder.spaces}
+    images = properties["images"]["properties"]
+    for name in IMAGE_SPACES:
+        space = spaces.get(name)
+        if space is None or "picture" not in space.modalities:
+            images.pop(name, None)
+        else:
+            images[name] = _vector_field(space, options)
+    if encoder.text_space is None:
+        properties.pop("text_vector", None)
+    else:
+        properties["text_vector"] = _vector_field(spaces[encoder.text_space], options)
+    body["mappings"]["_meta"] = {}
+    return body
+
+
+def with_meta(body: Mapping[str, Any], meta: IndexMeta) -> dict[str, Any]:
+    """Return the body with what the index says about itself.
+
+    Args:
+        body: see `build_body`.
+        meta: its fingerprints, state, builder.
+
+    Returns:
+        A new body.
+    """
+    mappings = {**body["mappings"], "_meta": {KEY: meta.to_json()}}
+    return {**body, "mappings": mappings}
+
+
+def layout_of(body: Mapping[str, Any]) -> str:
+    """Return a digest of everything in a body that documents depend on.
+
+    Args:
+        body: see `build_body`.
+
+    Returns:
+        16 hex digits; shards, replicas and refresh do not count.
+    """
+    mappings = {key: value for key, value in body["mappings"].items() if key != "_meta"}
+    analysis = body["settings"]["index"].get("analysis")
+    text = json.dumps([mappings, analysis], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _vector_field(space: Space, options: IndexOptions) -> dict[str, Any]:
+    return {
+        "type": "dense_vector",
+        "element_type": "float",
+        "dims": space.dim,
+        "index": True,
+        "similarity": space.similarity,
+        "index_options": options.index_options(),
+    }

@@ -1,0 +1,271 @@
+"""Building a new version of an index beside the one that serves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from elasticsearch import ApiError, BadRequestError, Elasticsearch
+
+from es_xmodal._version import __version__
+from es_xmodal.cluster.errors import cluster_errors, reason_of
+from es_xmodal.encoders.base import EncoderInfo
+from es_xmodal.errors import ClusterAnswerError, IndexBusyError, IndexStateError
+from es_xmodal.index.body import IndexOptions, build_body, layout_of, with_meta
+from es_xmodal.index.builder import forget, new_builder
+from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, LegCalibration, SpaceMeta
+from es_xmodal.index.names import physical_name, writer_alias
+from es_xmodal.index.target import find_indices, target_of
+from es_xmodal.index.versions import Version, busy, delete, list_versions, prune, serving_version, swap
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blueprint:
+    """What a new version is to be made of."""
+
+    name: str
+    """The alias."""
+    template: Mapping[str, Any]
+    """`mappings/product.json`."""
+    encoder: EncoderInfo
+    text_fingerprint: str
+    options: IndexOptions
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Settings and mappings, without `_meta`."""
+        return build_body(self.template, encoder=self.encoder, options=self.options)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """What `Build.finish` did."""
+
+    index: str
+    replaced: str | None
+    dropped: tuple[str, ...]
+
+
+class Build:
+    """A version that is being built: write to `writer`, call `heartbeat` now and then, then `finish`."""
+
+    def __init__(self, client: Elasticsearch, name: str, meta: IndexMeta) -> None:
+        self._client = client
+        self._meta = meta
+        self._told_s = time.monotonic()
+        self.name = name
+        self.index = meta.index
+        self.writer = writer_alias(name, meta.builder.run_id)
+
+    def heartbeat(self) -> None:
+        """Say that the builder lives, unless that was said a short time ago.
+
+        Raises:
+            IndexBusyError: another run has taken the index away.
+            ClusterError: the cluster cannot be reached or refuses.
+        """
+        if time.monotonic() - self._told_s >= HEARTBEAT_S:
+            self._write_meta(replace(self._meta, lease=time.time()))
+
+    def finish(
+        self,
+        *,
+        documents: int,
+        counts: Mapping[str, int],
+        calibration: Mapping[str, LegCalibration],
+        keep: int,
+    ) -> Finished:
+        """Check the new version, mark it complete, let the alias point at it, drop old ones.
+
+        Args:
+            documents: how many the cluster has confirmed.
+            counts: kept in `_meta`.
+            calibration: kept in `_meta`.
+            keep: complete versions to keep, the new one included.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ClusterAnswerError: the index does not hold as many documents as were confirmed.
+            IndexBusyError: another run has taken the index away.
+            ClusterError: the cluster cannot be reached or refuses.
+        """
+        with cluster_errors(self._client, f"finishing index {self.index}"):
+            self._client.indices.put_settings(index=self.index, settings={"index.refresh_interval": None})
+        self._check_count(documents)
+        done = replace(
+            self._meta,
+            state="complete",
+            lease=time.time(),
+            counts=dict(counts),
+            calibration=dict(calibration),
+        )
+        self._write_meta(done)
+        replaced = swap(self._client, self.name, self.index, writer=self.writer)
+        dropped = prune(self._client, self.name, keep=keep, before=replaced)
+        return Finished(index=self.index, replaced=replaced, dropped=tuple(dropped))
+
+    def end(self) -> None:
+        """Note that this run is over; a version that is not complete then counts as abandoned."""
+        forget(self._meta.builder.run_id)
+
+    def _check_count(self, documents: int) -> None:
+        found = count_documents(self._client, self.index)
+        if found != documents:
+            raise ClusterAnswerError(
+                f"index {self.index} holds {found} documents, {documents} were confirmed",
+                hint="the old index still serves; run the same command again",
+            )
+
+    def _write_meta(self, meta: IndexMeta) -> None:
+        found = find_indices(self._client, self.index).get(self.index)
+        owner = target_of(self.name, self.index, found).meta.builder.run_id if found else None
+        if owner != meta.builder.run_id:
+            raise IndexBusyError(
+                f"index {self.index} was taken away by another ingest",
+                hint="run one ingest of an index at a time; run this one again when the other is done",
+            )
+        with cluster_errors(self._client, f"writing _meta of index {self.index}"):
+            self._client.indices.put_mapping(index=self.index, meta={KEY: meta.to_json()})
+        self._meta = meta
+        self._told_s = time.monotonic()
+
+
+def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
+    """Create the next version of an index, in state `building`.
+
+    Versions that a dead process left half built are deleted first.
+
+    Args:
+        client: see `connect`.
+        blueprint: what it is to be made of.
+
+    Returns:
+        The build; call its `end` in any case.
+
+    Raises:
+        ForeignIndexError: name or alias belongs to somebody else.
+        IndexBusyError: another process is building a version.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    versions = list_versions(client, blueprint.name)
+    serving_version(versions)
+    _clear(client, versions)
+    number = max((one.number or 0 for one in versions), default=0) + 1
+    builder = new_builder()
+    try:
+        meta = _new_meta(blueprint, physical_name(blueprint.name, number), builder)
+        build = Build(client, blueprint.name, meta)
+        _create(client, build, with_meta(blueprint.body, meta))
+    except BaseException:
+        forget(builder.run_id)
+        raise
+    return build
+
+
+def count_documents(client: Elasticsearch, index: str) -> int:
+    """Return how many documents (not nested ones) an index holds, all of them refreshed.
+
+    Args:
+        client: see `connect`.
+        index: index or alias.
+
+    Returns:
+        The count.
+
+    Raises:
+        ClusterAnswerError: a shard did not answer.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    with cluster_errors(client, f"counting the documents of {index}"):
+        client.indices.refresh(index=index)
+        answer = client.count(index=index).body
+    if answer["_shards"]["failed"]:
+        raise ClusterAnswerError(f"counting the documents of {index}: {reason_of(answer['_shards'])}")
+    return int(answer["count"])
+
+
+def check_layout(meta: IndexMeta, blueprint: Blueprint) -> None:
+    """Refuse to write into an index that was laid out differently.
+
+    Args:
+        meta: of the index that serves.
+        blueprint: what it would be made of today.
+
+    Raises:
+        IndexStateError: its mapping or its kind of vector index differ.
+    """
+    if meta.layout != layout_of(blueprint.body):
+        raise IndexStateError(
+            f"index {meta.index} has another mapping or kind of vector index than this es_xmodal would make",
+            hint="run ingest with --rebuild to make a new index beside it",
+        )
+
+
+def _clear(client: Elasticsearch, versions: list[Version]) -> None:
+    for one in versions:
+        if one.state == "building" and one.meta is not None:
+            raise busy(one.meta)
+    for one in versions:
+        if one.state == "abandoned" and not one.serving:
+            _log.info("deleting %s, which a dead process left half built", one.index)
+            delete(client, one.index)
+
+
+def _create(client: Elasticsearch, build: Build, body: Mapping[str, Any]) -> None:
+    try:
+        with cluster_errors(client, f"creating index {build.index}"):
+            answer = client.indices.create(
+                index=build.index,
+                settings=body["settings"],
+                mappings=body["mappings"],
+                aliases={build.writer: {"is_hidden": True}},
+            )
+    except ClusterAnswerError as error:
+        if "resource_already_exists_exception" in str(error) and isinstance(error.__cause__, BadRequestError):
+            _ours_after_all(client, build, error.__cause__)
+            return
+        raise
+    if not answer.body.get("shards_acknowledged", True):
+        raise ClusterAnswerError(
+            f"creating index {build.index}: its shards did not start", hint="check the cluster's health"
+        )
+
+
+def _ours_after_all(client: Elasticsearch, build: Build, cause: ApiError) -> None:
+    """A create request whose answer was lost is sent again, and then meets the index that it made."""
+    found = find_indices(client, build.index)
+    if build.index not in found or build.writer not in found[build.index].get("aliases", {}):
+        raise IndexBusyError(
+            f"index {build.index} was just made by another ingest",
+            hint="wait for it, then run the same command again",
+        ) from cause
+
+
+def _new_meta(blueprint: Blueprint, index: str, builder: Builder) -> IndexMeta:
+    info = blueprint.encoder
+    return IndexMeta(
+        index=index,
+        version=__version__,
+        state="building",
+        encoder=EncoderMeta(
+            spec=info.spec,
+            fingerprint=info.fingerprint,
+            text_space=info.text_space,
+            spaces={s.name: SpaceMeta(dim=s.dim, similarity=s.similarity) for s in info.spaces},
+        ),
+        text_fingerprint=blueprint.text_fingerprint,
+        layout=layout_of(blueprint.body),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        lease=time.time(),
+        builder=builder,
+    )

@@ -1,0 +1,254 @@
+"""The versions of an index: which there are, which one serves, and moving between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from es_xmodal.cluster.errors import cluster_errors
+from es_xmodal.errors import ForeignIndexError, IndexBusyError, IndexMissingError, IndexStateError
+from es_xmodal.index.builder import is_abandoned
+from es_xmodal.index.meta import IndexMeta, parse_meta
+from es_xmodal.index.names import check_name, version_number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """One physical index of an alias."""
+
+    index: str
+    number: int | None
+    """None for an index that the alias stands for and that is not named like a version of it."""
+    serving: bool
+    meta: IndexMeta | None
+    """None: not made by this project; it is never written, swapped to or dropped."""
+
+    @property
+    def state(self) -> str:
+        """`complete`, `building`, `abandoned` or `foreign`."""
+        if self.meta is None:
+            return "foreign"
+        if self.meta.state == "building" and is_abandoned(self.meta):
+            return "abandoned"
+        return self.meta.state
+
+
+def list_versions(client: Elasticsearch, name: str) -> list[Version]:
+    """Return the versions of an alias, oldest first.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+
+    Returns:
+        Every index named `NAME-v…` and every index that the alias stands for.
+
+    Raises:
+        ForeignIndexError: the name is an index, not an alias.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    check_name(name)
+    with cluster_errors(client, f"listing the versions of {name}"):
+        answer = client.indices.get(
+            index=f"{name},{name}-v*",
+            ignore_unavailable=True,
+            allow_no_indices=True,
+            filter_path="*.aliases,*.mappings._meta,*.settings.index.creation_date",
+        )
+    found = answer.body
+    if name in found:
+        raise ForeignIndexError(
+            f"{name} is an index, not an alias made by es_xmodal", hint="choose another --index"
+        )
+    versions = [_version(name, index, body) for index, body in found.items()]
+    return sorted(
+        (one for one in versions if one.number is not None or one.serving),
+        key=lambda one: (one.number or 0, one.index),
+    )
+
+
+def serving_version(versions: list[Version]) -> Version | None:
+    """Return the one that the alias stands for.
+
+    Args:
+        versions: see `list_versions`.
+
+    Returns:
+        It, or None where the alias does not exist.
+
+    Raises:
+        ForeignIndexError: it was not made by this project.
+        IndexStateError: the alias stands for several.
+    """
+    serving = [one for one in versions if one.serving]
+    if len(serving) > 1:
+        raise IndexStateError(f"the alias stands for several indices: {', '.join(v.index for v in serving)}")
+    if serving and serving[0].meta is None:
+        raise ForeignIndexError(
+            f"the alias stands for {serving[0].index}, which was not made by es_xmodal",
+            hint="choose another --index",
+        )
+    return serving[0] if serving else None
+
+
+def swap(client: Elasticsearch, name: str, index: str, *, writer: str | None = None) -> str | None:
+    """Point the alias at another version, in one step that no search can see half of.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+        index: physical index of this project, complete.
+        writer: alias of the builder that goes away in the same step.
+
+    Returns:
+        The index that served before, if any.
+
+    Raises:
+        IndexMissingError: there is no such version.
+        IndexStateError: it is not complete, or the alias moved meanwhile.
+        ForeignIndexError: one of the two was not made by this project.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    versions = list_versions(client, name)
+    new = _named(versions, name, index)
+    if new.state != "complete":
+        raise IndexStateError(f"index {index} is {new.state}, so it cannot serve")
+    old = serving_version(versions)
+    actions: list[dict[str, Any]] = [{"add": {"index": index, "alias": name}}]
+    if old is not None and old.index != index:
+        # must_exist makes the whole request fail where somebody else moved the alias meanwhile.
+        actions.append({"remove": {"index": old.index, "alias": name, "must_exist": True}})
+    if writer is not None:
+        actions.append({"remove": {"index": index, "alias": writer, "must_exist": False}})
+    with cluster_errors(client, f"pointing alias {name} at {index}"):
+        client.indices.update_aliases(actions=actions)
+    return old.index if old is not None else None
+
+
+def rollback(client: Elasticsearch, name: str) -> tuple[str, str]:
+    """Point the alias at the complete version before the one that serves.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+
+    Returns:
+        The index that served, and the one that serves now.
+
+    Raises:
+        IndexMissingError: the alias does not exist.
+        IndexStateError: there is no earlier version.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    versions = list_versions(client, name)
+    now = serving_version(versions)
+    if now is None:
+        raise IndexMissingError(f"there is no index {name}, so there is nothing to roll back")
+    earlier = [
+        one
+        for one in versions
+        if one.state == "complete" and one.number is not None and one.number < (now.number or 0)
+    ]
+    if not earlier:
+        raise IndexStateError(f"there is no complete version of {name} before {now.index}")
+    swap(client, name, earlier[-1].index)
+    return now.index, earlier[-1].index
+
+
+def drop(client: Elasticsearch, name: str, index: str) -> None:
+    """Delete one version that neither serves nor is being built.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+        index: physical index.
+
+    Raises:
+        IndexMissingError: there is no such version.
+        ForeignIndexError: it was not made by this project.
+        IndexBusyError: it is being built.
+        IndexStateError: it serves.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    one = _named(list_versions(client, name), name, index)
+    if one.serving:
+        raise IndexStateError(
+            f"index {index} serves as {name}, so it is not dropped", hint="swap to another version first"
+        )
+    if one.meta is not None and one.state == "building":
+        raise busy(one.meta)
+    delete(client, index)
+
+
+def prune(client: Elasticsearch, name: str, *, keep: int, before: str | None) -> list[str]:
+    """Delete the complete versions that are no longer wanted for a rollback.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+        keep: complete versions to keep, the serving one included; at least 1.
+        before: the version that served until now; kept first, since a rollback goes there.
+
+    Returns:
+        The indices that were deleted.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    complete = [one for one in list_versions(client, name) if one.state == "complete"]
+    complete.sort(key=lambda one: (one.serving, one.index == before, one.number or 0), reverse=True)
+    gone = [one.index for one in complete[max(1, keep) :] if not one.serving]
+    for index in gone:
+        delete(client, index)
+    return gone
+
+
+def delete(client: Elasticsearch, index: str) -> None:
+    """Delete an index that the caller has checked.
+
+    Args:
+        client: see `connect`.
+        index: physical name.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    with cluster_errors(client, f"deleting index {index}"):
+        client.indices.delete(index=index, ignore_unavailable=True)
+
+
+def busy(meta: IndexMeta) -> IndexBusyError:
+    """Return the error for an index that another run builds.
+
+    Args:
+        meta: of that index.
+
+    Returns:
+        The error to raise.
+    """
+    builder = meta.builder
+    return IndexBusyError(
+        f"index {meta.index} is being built by process {builder.pid} on {builder.host}",
+        hint="wait for it or stop it, then run the same command again",
+    )
+
+
+def _version(name: str, index: str, body: dict[str, Any]) -> Version:
+    try:
+        meta = parse_meta(index, body.get("mappings") or {})
+    except ForeignIndexError:
+        meta = None
+    serving = name in (body.get("aliases") or {})
+    return Version(index=index, number=version_number(name, index), serving=serving, meta=meta)
+
+
+def _named(versions: list[Version], name: str, index: str) -> Version:
+    for one in versions:
+        if index in (one.index, str(one.number), f"v{one.number}", f"v{one.number or 0:04d}"):
+            if one.meta is None:
+                raise ForeignIndexError(f"index {one.index} was not made by es_xmodal, so it is left alone")
+            return one
+    known = ", ".join(one.index for one in versions) or "none"
+    raise IndexMissingError(f"{name} has no version {index}", hint=f"there are: {known}")
