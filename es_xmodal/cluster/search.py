@@ -60,7 +60,7 @@ def search(
     index: str | None,
     body: Mapping[str, Any],
     *,
-    search_type: str | None = None,
+    params: Mapping[str, str] | None = None,
     timeout_s: float,
 ) -> dict[str, Any]:
     """Send one search and check its answer.
@@ -69,7 +69,7 @@ def search(
         client: see `connect`.
         index: index or alias; None where the body carries a point in time.
         body: the search.
-        search_type: see `msearch`.
+        params: URL parameters, such as `search_type`.
         timeout_s: seconds that it may take.
 
     Returns:
@@ -79,14 +79,13 @@ def search(
         PartialAnswerError: some shards failed, or it ran out of time.
         ClusterError: anything else that keeps the answer away.
     """
-    params = {"search_type": search_type} if search_type else {}
     path = f"/{quote(index, safe=',')}/_search" if index else "/_search"
     with cluster_errors(client, _doing(index)):
         # The generic call takes any body; the generated `search` knows only the fields of its own version.
         answer = client.options(request_timeout=timeout_s + MARGIN_S).perform_request(
             "POST",
             path,
-            params=params,
+            params=dict(params or {}),
             headers={"accept": "application/json", "content-type": "application/json"},
             body={"timeout": _milliseconds(timeout_s), **body},
         )

@@ -1,0 +1,141 @@
+"""The composition root: which concrete parts are joined. Nothing else joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from es_xmodal.cluster.client import connect
+from es_xmodal.encoders.registry import load_encoder
+from es_xmodal.query.filters import Filter, parse_filter
+from es_xmodal.query.model import Fusion, Query
+from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.search.engine import PlannedSearch, Searcher
+from es_xmodal.settings import Settings, load_settings
+from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.text.options import TextOptions
+
+if TYPE_CHECKING:
+    from es_xmodal.search.result import SearchResult
+
+DEFAULT_INDEX = "products"
+
+
+def make_analyzer(settings: Settings) -> Analyzer:
+    """Make the tokeniser that the settings ask for."""
+    return Analyzer(TextOptions(user_dictionary=settings.user_dictionary))
+
+
+class Shop:
+    """One index of products: search it by words, by picture, or by both.
+
+    Use it as a context manager, or call `close`. Safe to use from several threads; parts that cost time or
+    memory (tokeniser, encoder) are loaded when they are first needed.
+
+    Args:
+        url: address of Elasticsearch; None: `ES_XMODAL_URL` or the settings file.
+        index: alias of an index made by ingest.
+        settings: everything else; None: read from environment and file.
+        profile: default weights and boosts.
+
+    Raises:
+        SettingsError: a setting cannot be used, or no address is known.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        index: str = DEFAULT_INDEX,
+        settings: Settings | None = None,
+        profile: Profile = DEFAULT_PROFILE,
+    ) -> None:
+        settings = settings or load_settings(url=url)
+        self.settings = settings
+        self.index = index
+        self._client = connect(settings)
+        self._searcher = Searcher(
+            self._client,
+            index,
+            encoder_for=load_encoder,
+            analyzer_for=lambda: make_analyzer(settings),
+            timeout_s=settings.timeout_s,
+            profile=profile,
+        )
+
+    def __enter__(self) -> Shop:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def query(
+        self,
+        text: str = "",
+        *,
+        images: Iterable[str | bytes] = (),
+        filters: Iterable[str | Filter] = (),
+        size: int = 10,
+        fusion: Fusion = "convex",
+        weights: Mapping[str, float] | None = None,
+        window: int | None = None,
+    ) -> Query:
+        """Put a query together.
+
+        Args:
+            text: words in any language.
+            images: paths, `data:` URIs or bytes of pictures.
+            filters: as on the command line (`brand=Apple`, `price=10..20`) or as objects.
+            size: hits on one page.
+            fusion: `convex` or `boost`.
+            weights: leg name to weight, over the defaults.
+            window: candidates a leg; None: from the settings.
+
+        Returns:
+            The query.
+
+        Raises:
+            QueryError: it makes no sense; the error names the field.
+        """
+        return Query(
+            text=text,
+            pictures=tuple(images),
+            filters=tuple(parse_filter(one) if isinstance(one, str) else one for one in filters),
+            size=size,
+            fusion=fusion,
+            weights=dict(weights or {}),
+            window=window or self.settings.window,
+        )
+
+    def search(self, text: str | Query = "", *, cursor: str | None = None, **options: Any) -> SearchResult:
+        """Search.
+
+        Args:
+            text: words, or a whole query.
+            cursor: of the page before, for the next page.
+            options: see `query`.
+
+        Returns:
+            One page of hits.
+
+        Raises:
+            XModalError: see `es_xmodal.search.engine.Searcher.search`.
+        """
+        return self._searcher.search(self._as_query(text, options), cursor=cursor)
+
+    def plan(self, text: str | Query = "", *, cursor: str | None = None, **options: Any) -> PlannedSearch:
+        """Return the requests that a search would send; the arguments are those of `search`."""
+        return self._searcher.plan(self._as_query(text, options), cursor=cursor)
+
+    def _as_query(self, text: str | Query, options: Mapping[str, Any]) -> Query:
+        return text if isinstance(text, Query) else self.query(text, **options)

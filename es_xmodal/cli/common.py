@@ -1,0 +1,41 @@
+"""What several commands share: options, settings, consoles, JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from es_xmodal.settings import Settings, load_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+url_option = click.option(
+    "--url", metavar="URL", help="Elasticsearch. [default: ES_XMODAL_URL, else the running local node]"
+)
+index_option = click.option("--index", default="products", show_default=True, help="Alias of the index.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def settings_for(url: str | None, **given: Any) -> Settings:
+    """Read the settings; without an address take that of the running local node.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    settings = load_settings(url=url, **given)
+    if settings.url is not None:
+        return settings
+    from es_xmodal.local.state import running_url
+
+    return load_settings(url=running_url(), **given)
+
+
+def echo_json(value: Any) -> None:
+    """Print one JSON object, readable on a terminal and compact in a pipe."""
+    import orjson
+
+    option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
+    click.echo(orjson.dumps(value, option=option | orjson.OPT_SERIALIZE_NUMPY).decode())

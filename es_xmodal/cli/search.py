@@ -1,0 +1,111 @@
+"""`es-xmodal search` and `es-xmodal plan`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from es_xmodal.app import Shop
+from es_xmodal.cli.common import F, echo_json, index_option, json_option, settings_for, url_option
+from es_xmodal.cli.render import ledger_table, result_table
+from es_xmodal.errors import QueryError
+from es_xmodal.query.console import console_text
+from es_xmodal.query.model import FUSIONS, LEGS, Query
+
+
+def _query_options(command: F) -> F:
+    """The arguments that `search` and `plan` have in common."""
+    decorators: list[Callable[[Any], Any]] = [
+        click.argument("text", required=False, default=""),
+        click.option(
+            "--image", "images", multiple=True, metavar="PATH|-", help="A picture; - is standard input."
+        ),
+        click.option(
+            "--filter", "filters", multiple=True, metavar="F=V", help="brand=X, price=10..20, images=*."
+        ),
+        click.option("--size", default=10, show_default=True, help="Hits on one page."),
+        click.option("--fusion", type=click.Choice(FUSIONS), default="convex", show_default=True),
+        click.option("--weight", "weights", multiple=True, metavar="LEG=W", help=f"Legs: {', '.join(LEGS)}."),
+        click.option("--window", type=int, help="Candidates a leg. [default: 100]"),
+        click.option("--cursor", help="Next page: the cursor in the answer before."),
+        index_option,
+        url_option,
+        json_option,
+    ]
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@_query_options
+@click.option("--explain", is_flag=True, help="Show every leg's part of every score.")
+def search(url: str | None, index: str, as_json: bool, explain: bool, **asked: Any) -> int:
+    """Search by words, by picture, or by both."""
+    cursor = asked.pop("cursor")
+    with Shop(settings=settings_for(url), index=index) as shop:
+        result = shop.search(_query(shop, asked), cursor=cursor)
+    if as_json:
+        echo_json(result.to_json())
+        return 0
+    result_table(result)
+    if explain:
+        ledger_table(result)
+    for warning in result.warnings:
+        click.echo(f"note: {warning}", err=True)
+    return 0
+
+
+@click.command()
+@_query_options
+def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
+    """Print the requests of a search, to paste into Kibana's Console.
+
+    The second request holds the ids that the first one finds, so the first one is sent.
+    """
+    cursor = asked.pop("cursor")
+    with Shop(settings=settings_for(url), index=index) as shop:
+        planned = shop.plan(_query(shop, asked), cursor=cursor)
+    if as_json:
+        legs = [{"name": leg.name, "weight": leg.weight} for leg in planned.plan.legs]
+        requests = [
+            {"index": index, "endpoint": one.endpoint, "params": dict(one.params), "bodies": list(one.bodies)}
+            for one in planned.requests
+        ]
+        echo_json({"fusion": planned.plan.fusion, "legs": legs, "requests": requests})
+        return 0
+    click.echo("\n\n".join(console_text(index, request) for request in planned.requests))
+    return 0
+
+
+def _query(shop: Shop, asked: dict[str, Any]) -> Query:
+    return shop.query(
+        asked["text"],
+        images=[sys.stdin.buffer.read() if one == "-" else one for one in asked["images"]],
+        filters=asked["filters"],
+        size=asked["size"],
+        fusion=asked["fusion"],
+        weights=parse_weights(asked["weights"]),
+        window=asked["window"],
+    )
+
+
+def parse_weights(given: Sequence[str]) -> dict[str, float]:
+    """Read `LEG=W` options.
+
+    Raises:
+        QueryError: one of them is not written like that.
+    """
+    weights = {}
+    for one in given:
+        leg, sign, number = one.partition("=")
+        try:
+            weights[leg.strip()] = float(number)
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise QueryError(f"{one!r} is not a weight", field="weights", hint="write LEG=W, as in image=0.5")
+    return weights

@@ -1,0 +1,90 @@
+"""Reading Elasticsearch's answers to a plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from es_xmodal.query.fusion import Ledger, Scale, ledger
+from es_xmodal.query.legs import PICTURE_LEGS, Leg
+from es_xmodal.query.plan import Found
+
+Answer = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankedHit:
+    """One hit of the last round trip.
+
+    Attributes:
+        id: the product.
+        rank: place in the whole ranking, from 1.
+        ledger: the account of its score.
+        source: the stored document, without tokens and vectors.
+        best_image: reference of the picture that fits best; None when no picture took part.
+    """
+
+    id: str
+    rank: int
+    ledger: Ledger
+    source: Mapping[str, Any]
+    best_image: str | None
+
+
+def read_found(legs: Sequence[Leg], answers: Sequence[Answer]) -> dict[str, Found]:
+    """Read the answers of the first round trip.
+
+    Args:
+        legs: the plan's legs.
+        answers: one answer a leg, in the same order.
+
+    Returns:
+        Leg name to what it found.
+    """
+    return {leg.name: _found(answer) for leg, answer in zip(legs, answers, strict=True)}
+
+
+def _found(answer: Answer) -> Found:
+    hits = answer["hits"]
+    rows = hits["hits"]
+    total = hits.get("total") or {"value": len(rows), "relation": "eq"}
+    return Found(
+        ids=tuple(row["_id"] for row in rows),
+        top=float(rows[0]["_score"]) if rows else None,
+        total=total["value"],
+        at_least=total["relation"] == "gte",
+    )
+
+
+def read_hits(answer: Answer, scales: Mapping[str, Scale], *, offset: int) -> list[RankedHit]:
+    """Read the page.
+
+    Args:
+        answer: the answer of the last round trip.
+        scales: leg name to scale, as the request was built with.
+        offset: hits before this page.
+
+    Returns:
+        The hits, best first.
+    """
+    rows = answer["hits"]["hits"]
+    return [_hit(row, scales, rank) for rank, row in enumerate(rows, start=offset + 1)]
+
+
+def _hit(row: Answer, scales: Mapping[str, Scale], rank: int) -> RankedHit:
+    return RankedHit(
+        id=row["_id"],
+        rank=rank,
+        ledger=ledger(scales, row.get("matched_queries", {})),
+        source=row["_source"],
+        best_image=_best_image(row.get("inner_hits", {})),
+    )
+
+
+def _best_image(inner: Mapping[str, Any]) -> str | None:
+    for leg in PICTURE_LEGS:
+        for hit in inner.get(leg, {}).get("hits", {}).get("hits", []):
+            ref: str | None = hit["_source"].get("ref")
+            return ref
+    return None

@@ -1,0 +1,135 @@
+"""Legs: one way each to score a product, as Query DSL.
+
+A leg can be put in two forms. `retrieve` finds its best products among all. `score` gives its exact score
+to products that are already named by id, under a `_name`, so that Elasticsearch reports it on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from es_xmodal.query.view import Calibration
+from es_xmodal.vectors import Vector
+
+Clause = dict[str, Any]
+
+VECTOR_FIELDS = {"text": "text_vector", "image": "images.joint", "visual": "images.visual"}
+PICTURE_LEGS = ("visual", "image")
+"""Legs that look at pictures, the one whose best picture is shown first."""
+MAX_CANDIDATES = 10_000
+"""Elasticsearch's limit for `num_candidates`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalLeg:
+    """BM25, or the caller's own query.
+
+    Attributes:
+        weight: share of the leg in the fused score.
+        clause: the query.
+    """
+
+    weight: float
+    clause: Clause
+    name: str = "lexical"
+    calibration: Calibration | None = None
+
+    def retrieve(self, window: int, filters: Sequence[Clause]) -> Clause:
+        """The body that finds the leg's best `window` products."""
+        query = {"bool": {"must": [self.clause], "filter": list(filters)}} if filters else self.clause
+        return {"query": query, "size": window}
+
+    def score(self, boost: float, ids: Clause | None, count: int) -> Clause:
+        """The clause that scores named products; `ids` and `count` matter to vector legs only."""
+        return {"bool": {"must": [self.clause], "boost": boost, "_name": self.name}}
+
+    def without(self, constant: float) -> None:
+        """A product that does not match has the raw score 0, which is the leg's floor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorLeg:
+    """kNN of one query vector against one field.
+
+    Attributes:
+        name: `text`, `image` or `visual`.
+        weight: share of the leg in the fused score.
+        vector: the query vector.
+        calibration: floor and spread of the leg's `_score`.
+        quantised: ask for exact scores by rescoring (Elasticsearch 8.18 and later).
+    """
+
+    name: str
+    weight: float
+    vector: Vector
+    calibration: Calibration | None = None
+    quantised: bool = False
+
+    @property
+    def field(self) -> str:
+        """The index's field."""
+        return VECTOR_FIELDS[self.name]
+
+    @property
+    def nested(self) -> bool:
+        """Whether the field lies in the nested `images`."""
+        return self.field.startswith("images.")
+
+    def _knn(self, k: int, filters: Sequence[Clause]) -> Clause:
+        knn: Clause = {
+            "field": self.field,
+            "query_vector": [round(float(value), 7) for value in self.vector],
+            "k": k,
+            "num_candidates": min(MAX_CANDIDATES, max(2 * k, 200)),
+        }
+        if filters:
+            knn["filter"] = list(filters)
+        if self.quantised:
+            knn["rescore_vector"] = {"oversample": 2.0}
+        return knn
+
+    def retrieve(self, window: int, filters: Sequence[Clause]) -> Clause:
+        """The body that finds the leg's best `window` products; top level, so `k` holds over all shards."""
+        return {"knn": self._knn(window, filters), "size": window}
+
+    def score(self, boost: float, ids: Clause | None, count: int) -> Clause:
+        """The clause that scores named products.
+
+        With an `ids` filter no larger than `k`, Lucene compares every vector, so the score is exact.
+
+        Args:
+            boost: factor on the score.
+            ids: the products; None means the best `count` of each shard.
+            count: number of products.
+        """
+        knn = self._knn(count, [ids] if ids else [])
+        if not self.nested:
+            return {"knn": {**knn, "boost": boost, "_name": self.name}}
+        return {
+            "nested": {
+                "path": "images",
+                "score_mode": "max",
+                "query": {"knn": knn},
+                "boost": boost,
+                "_name": self.name,
+                "inner_hits": {"name": self.name, "size": 1, "_source": ["images.ref"]},
+            }
+        }
+
+    def without(self, constant: float) -> Clause | None:
+        """The clause that gives products without this vector the score of the floor.
+
+        Args:
+            constant: the floor times the boost.
+        """
+        if constant <= 0:
+            return None
+        exists: Clause = {"exists": {"field": self.field}}
+        if self.nested:
+            exists = {"nested": {"path": "images", "query": exists}}
+        return {"constant_score": {"filter": {"bool": {"must_not": [exists]}}, "boost": constant}}
+
+
+Leg = LexicalLeg | VectorLeg

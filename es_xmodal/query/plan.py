@@ -1,0 +1,217 @@
+"""The pure plan: from a query, its signals and an index's view to plain Elasticsearch requests.
+
+`convex` takes two round trips. First every leg finds its candidates (one `_msearch`). Then one search over
+the ids of all candidates scores every leg exactly, and Elasticsearch itself adds them up: since each leg is
+normalised by an affine map, the fused score is a sum of boosted scores, up to a constant. So the page, its
+sources, its best pictures and its order come from one request, without a script.
+
+`boost` takes one round trip: the raw scores times the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from es_xmodal.errors import QueryError
+from es_xmodal.query.filters import filter_clause
+from es_xmodal.query.fusion import Scale, boost_scales, convex_scales
+from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg
+from es_xmodal.query.lexical import lexical_clause
+from es_xmodal.query.model import Fusion, Query
+from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.view import IndexView, Signals
+
+Body = dict[str, Any]
+
+SEARCH_PARAMS = {"search_type": "dfs_query_then_fetch"}
+"""BM25 statistics over all shards, so that a score does not depend on where a document lies."""
+RANK_PARAMS = {**SEARCH_PARAMS, "include_named_queries_score": "true"}
+SOURCE = {"excludes": ["tokens", "images.joint", "images.visual", "text_vector", "row_hash"]}
+SORT: list[Any] = ["_score", {"id": "asc"}]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One request to Elasticsearch.
+
+    Attributes:
+        endpoint: `_search` or `_msearch`.
+        params: URL parameters; for `_msearch` they stand in each header.
+        bodies: one body for `_search`, one a leg for `_msearch`.
+    """
+
+    endpoint: str
+    params: Mapping[str, str]
+    bodies: tuple[Body, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What one leg found in the first round trip.
+
+    Attributes:
+        ids: products, best first.
+        top: raw score of the best one; None when there is none.
+        total: number of matches.
+        at_least: the number is a lower bound.
+    """
+
+    ids: tuple[str, ...]
+    top: float | None
+    total: int
+    at_least: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How one query is answered.
+
+    Attributes:
+        alias: the index to ask.
+        fusion: how legs are fused.
+        legs: the legs, with their weights.
+        filters: clauses that every hit meets.
+        size, offset: the page.
+        warnings: what the caller should know, such as words that were left out.
+    """
+
+    alias: str
+    fusion: Fusion
+    legs: tuple[Leg, ...]
+    filters: tuple[Body, ...]
+    size: int
+    offset: int
+    window: int
+    min_spreads: float
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def two_trips(self) -> bool:
+        """Whether candidates are retrieved before they are ranked."""
+        return self.fusion == "convex"
+
+    def retrieve(self) -> Request:
+        """The first round trip of `convex`: every leg's candidates, ids and scores only."""
+        bodies = [
+            {
+                **leg.retrieve(self.window, self.filters),
+                "_source": False,
+                "track_total_hits": isinstance(leg, LexicalLeg),
+            }
+            for leg in self.legs
+        ]
+        return Request(endpoint="_msearch", params=SEARCH_PARAMS, bodies=tuple(bodies))
+
+    def scales(self, found: Mapping[str, Found]) -> dict[str, Scale]:
+        """The scale of every leg, from what the legs found."""
+        if not self.two_trips:
+            return boost_scales(self.legs)
+        tops = {name: leg.top for name, leg in found.items() if leg.top is not None}
+        return convex_scales(self.legs, tops, self.min_spreads)
+
+    def rank(self, found: Mapping[str, Found]) -> Request | None:
+        """The last round trip: score the candidates in every leg, add up, return the page.
+
+        Args:
+            found: leg name to what it found; ignored by `boost`, which has one round trip.
+
+        Returns:
+            The request; None when there is no candidate.
+        """
+        ids = sorted({product for leg in found.values() for product in leg.ids})
+        if self.two_trips and not ids:
+            return None
+        only: Body | None = {"ids": {"values": ids}} if self.two_trips else None
+        scales = self.scales(found)
+        count = len(ids) if self.two_trips else self.window
+        knn_filter = only or _all_of(self.filters)
+        should: list[Body | None] = []
+        for leg in self.legs:
+            if leg.name in scales:
+                scale = scales[leg.name]
+                should += [leg.score(scale.boost, knn_filter, count), leg.without(scale.offset)]
+        clauses = {
+            "filter": [only] if only else list(self.filters),
+            "should": [clause for clause in should if clause],
+            "minimum_should_match": 0 if only else 1,
+        }
+        return Request(endpoint="_search", params=RANK_PARAMS, bodies=(self._page({"bool": clauses}),))
+
+    def _page(self, query: Body) -> Body:
+        return {
+            "query": query,
+            "from": self.offset,
+            "size": self.size,
+            "sort": SORT,
+            "track_scores": True,
+            "track_total_hits": True,
+            "_source": SOURCE,
+        }
+
+
+def _all_of(filters: tuple[Body, ...]) -> Body | None:
+    return {"bool": {"filter": list(filters)}} if filters else None
+
+
+def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile = DEFAULT_PROFILE) -> Plan:
+    """Plan a query. Pure: the same arguments give the same plan.
+
+    Args:
+        query: what was asked.
+        signals: the query's words and vectors.
+        view: the index.
+        profile: default weights and boosts.
+
+    Returns:
+        The plan.
+
+    Raises:
+        QueryError: a filter names a field that the index does not have.
+    """
+    weights = profile.weights(query)
+    legs: list[Leg] = []
+    if query.text and "lexical" in weights:
+        clause = lexical_clause(query.text, signals.terms, profile)
+        legs.append(LexicalLeg(weight=weights["lexical"], clause=clause))
+    legs += [
+        VectorLeg(
+            name=name,
+            weight=weights[name],
+            vector=signals.vectors[name],
+            calibration=view.calibration.get(name),
+            quantised=view.quantised,
+        )
+        for name, field_name in VECTOR_FIELDS.items()
+        if name in weights and name in signals.vectors and field_name in view.fields
+    ]
+    if not legs:
+        raise QueryError(
+            f"no leg can answer a query of mode {query.mode}",
+            field="weights",
+            hint=f"give one of these legs a weight above 0: {', '.join(_possible(query, view))}",
+        )
+    return Plan(
+        alias=view.alias,
+        fusion=query.fusion,
+        legs=tuple(legs),
+        filters=tuple(filter_clause(wanted, view.fields) for wanted in query.filters),
+        size=query.size,
+        offset=query.offset,
+        window=query.window,
+        min_spreads=profile.min_spreads,
+        warnings=_warnings(signals, profile),
+    )
+
+
+def _possible(query: Query, view: IndexView) -> list[str]:
+    legs = ["lexical", "text"] if query.text else []
+    legs += ["image"] + (["visual"] if query.pictures else [])
+    return [leg for leg in legs if leg == "lexical" or VECTOR_FIELDS[leg] in view.fields]
+
+
+def _warnings(signals: Signals, profile: Profile) -> tuple[str, ...]:
+    if len(signals.terms) > profile.max_terms:
+        return (f"only the first {profile.max_terms} of {len(signals.terms)} words are searched as words",)
+    return ()

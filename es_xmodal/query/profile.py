@@ -1,0 +1,69 @@
+"""The numbers behind the default ranking. docs/ranking.md shows the table behind each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from es_xmodal.query.model import Fusion, Mode, Query
+
+Weights = Mapping[str, float]
+
+
+def _convex() -> dict[Mode, Weights]:
+    return {
+        "text": {"lexical": 0.4, "text": 0.4, "image": 0.2},
+        "image": {"visual": 0.8, "image": 0.2},
+        "text+image": {"lexical": 0.2, "text": 0.2, "image": 0.2, "visual": 0.4},
+    }
+
+
+def _boost() -> dict[Mode, Weights]:
+    # Raw scores: BM25 has no upper end, a cosine `_score` lies in [0, 1].
+    return {
+        "text": {"lexical": 1.0, "text": 20.0, "image": 10.0},
+        "image": {"visual": 1.0, "image": 0.25},
+        "text+image": {"lexical": 1.0, "text": 10.0, "image": 10.0, "visual": 20.0},
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """Field boosts and leg weights.
+
+    Attributes:
+        field_boosts: token field to its boost in the lexical leg.
+        tie_breaker: share of the fields that are not the best one (`multi_match`, best_fields).
+        original_boost: boost of the un-tokenised fall-back field.
+        convex: weights by mode for the fusion `convex`; they are divided by their sum.
+        boost: weights by mode for the fusion `boost`.
+        min_spreads: a vector leg whose best hit lies less than this many spreads above its floor
+            does not reach a normalised score of 1.
+        max_terms: words beyond these are left out of the lexical leg.
+    """
+
+    field_boosts: Mapping[str, float] = field(
+        default_factory=lambda: {"tokens.title": 3.0, "tokens.attributes": 1.5, "tokens.description": 1.0}
+    )
+    tie_breaker: float = 0.3
+    original_boost: float = 0.3
+    convex: Mapping[Mode, Weights] = field(default_factory=_convex)
+    boost: Mapping[Mode, Weights] = field(default_factory=_boost)
+    min_spreads: float = 3.0
+    max_terms: int = 64
+
+    def weights(self, query: Query) -> dict[str, float]:
+        """The weight of every leg for this query, in the order of the legs.
+
+        Args:
+            query: its mode chooses the row, its own weights win over the row's.
+
+        Returns:
+            Leg name to weight; legs of weight 0 are left out.
+        """
+        table: Mapping[Fusion, Mapping[Mode, Weights]] = {"convex": self.convex, "boost": self.boost}
+        merged = {**table[query.fusion][query.mode], **query.weights}
+        return {leg: weight for leg, weight in merged.items() if weight > 0}
+
+
+DEFAULT_PROFILE = Profile()

@@ -1,0 +1,54 @@
+"""What the plan may know of an index and of a query's signals. Plain values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from es_xmodal.vectors import Vector
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """How a leg scores pairs that have nothing to do with each other.
+
+    Attributes:
+        floor: mean `_score` of unrelated pairs.
+        spread: standard deviation of it.
+    """
+
+    floor: float
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexView:
+    """The part of an index that a plan depends on.
+
+    Attributes:
+        alias: the name to search.
+        shards: number of primary shards.
+        fields: dotted field name to Elasticsearch type.
+        quantised: the vectors are quantised, so scores are approximate unless rescored
+            (Elasticsearch 8.18 and later).
+        calibration: leg name to its calibration; a leg without one starts at 0.
+    """
+
+    alias: str
+    shards: int
+    fields: Mapping[str, str]
+    quantised: bool = False
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """What was made of a query by the tokeniser and the encoder.
+
+    Attributes:
+        terms: normalised words, in order, each once.
+        vectors: leg name (`text`, `image`, `visual`) to the query vector of that leg, unit length.
+    """
+
+    terms: tuple[str, ...] = ()
+    vectors: Mapping[str, Vector] = field(default_factory=dict)

@@ -1,0 +1,264 @@
+"""Search: look up the index, make the signals, run the plan, read the answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from es_xmodal.catalog.document import from_document
+from es_xmodal.cluster.search import msearch, search
+from es_xmodal.encoders.base import Encoder
+from es_xmodal.errors import ClusterAnswerError, IndexStateError
+from es_xmodal.index.target import Target, load_target
+from es_xmodal.query.answers import RankedHit, read_found, read_hits
+from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
+from es_xmodal.query.legs import VECTOR_FIELDS
+from es_xmodal.query.model import Query
+from es_xmodal.query.plan import Found, Plan, Request, build_plan
+from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.view import Calibration, IndexView, Signals
+from es_xmodal.search.result import Hit, SearchResult, Total
+from es_xmodal.search.signals import make_signals, needed
+from es_xmodal.text.analyzer import Analyzer
+
+_HIGHLIGHTED = ("title", "description")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedSearch:
+    """A plan and the requests that it comes to, in the order in which they are sent."""
+
+    plan: Plan
+    requests: tuple[Request, ...]
+
+
+class Searcher:
+    """Answers queries on one index. Safe to use from several threads.
+
+    Args:
+        client: see `es_xmodal.cluster.client.connect`.
+        index: an alias made by ingest.
+        encoder_for: SPEC to encoder; called once, when a vector is first needed.
+        analyzer_for: gives the tokeniser; called once, when words are first looked at.
+        timeout_s: seconds that one request may take.
+        profile: default weights and boosts.
+    """
+
+    def __init__(
+        self,
+        client: Elasticsearch,
+        index: str,
+        *,
+        encoder_for: Callable[[str], Encoder],
+        analyzer_for: Callable[[], Analyzer],
+        timeout_s: float = 30.0,
+        profile: Profile = DEFAULT_PROFILE,
+    ) -> None:
+        self._client = client
+        self._index = index
+        self._encoder_for = encoder_for
+        self._analyzer_for = analyzer_for
+        self._timeout_s = timeout_s
+        self._profile = profile
+        self._lock = threading.Lock()
+        self._target: Target | None = None
+        self._encoder: Encoder | None = None
+        self._analyzer: Analyzer | None = None
+
+    def search(self, query: Query, *, cursor: str | None = None) -> SearchResult:
+        """Answer a query.
+
+        Args:
+            query: what was asked.
+            cursor: of the page before, for the next page of the same query.
+
+        Returns:
+            One page of hits.
+
+        Raises:
+            QueryError: the query makes no sense for this index, or the cursor is of another query.
+            PictureError: a picture cannot be used.
+            IndexStateError: no such index, not ours, or built with another encoder or tokeniser.
+            ClusterError: Elasticsearch could not be reached, refused, or answered in part only.
+        """
+        return self._with_fresh_target(lambda target: self._search(query, cursor, target))
+
+    def plan(self, query: Query, *, cursor: str | None = None) -> PlannedSearch:
+        """Work out the requests of a query without fetching hits.
+
+        The last request of `convex` holds the ids that the first one finds, so that one is sent.
+
+        Args:
+            query: what was asked.
+            cursor: of the page before.
+
+        Returns:
+            The plan and its requests.
+
+        Raises:
+            XModalError: as `search`.
+        """
+
+        def run(target: Target) -> PlannedSearch:
+            plan = self._plan(query, cursor, target)
+            found = self._retrieve(plan, target)
+            last = plan.rank(found)
+            first = (plan.retrieve(),) if plan.two_trips else ()
+            return PlannedSearch(plan=plan, requests=(*first, last) if last else first)
+
+        return self._with_fresh_target(run)
+
+    def _search(self, query: Query, cursor: str | None, target: Target) -> SearchResult:
+        started = time.perf_counter()
+        plan = self._plan(query, cursor, target)
+        found = self._retrieve(plan, target)
+        last = plan.rank(found)
+        answer: Mapping[str, Any] = {"hits": {"hits": []}}
+        if last:
+            answer = search(
+                self._client, self._index, last.bodies[0], params=last.params, timeout_s=self._timeout_s
+            )
+            _check_same_index(target, answer)
+        ranked = read_hits(answer, plan.scales(found), offset=plan.offset)
+        total = _total(plan, found, answer)
+        end = plan.offset + len(ranked)
+        return SearchResult(
+            hits=tuple(self._hit(hit, query) for hit in ranked),
+            total=total,
+            took_ms=(time.perf_counter() - started) * 1000,
+            fusion=plan.fusion,
+            legs=tuple(leg.name for leg in plan.legs),
+            requests=plan.two_trips + bool(last),
+            cursor=write_cursor(plan, offset=end) if ranked and end < total.reachable else None,
+            warnings=plan.warnings,
+        )
+
+    def _plan(self, query: Query, cursor: str | None, target: Target) -> Plan:
+        digest = None
+        if cursor is not None:
+            digest, offset = read_cursor(cursor)
+            query = replace(query, offset=offset)
+        plan = build_plan(query, self._signals(query, target), index_view(target), self._profile)
+        if digest is not None:
+            check_cursor(digest, plan)
+        return plan
+
+    def _retrieve(self, plan: Plan, target: Target) -> dict[str, Found]:
+        if not plan.two_trips:
+            return {}
+        answers = msearch(
+            self._client,
+            self._index,
+            plan.retrieve().bodies,
+            search_type=plan.retrieve().params["search_type"],
+            timeout_s=self._timeout_s,
+        )
+        for answer in answers:
+            _check_same_index(target, answer)
+        return read_found(plan.legs, answers)
+
+    def _signals(self, query: Query, target: Target) -> Signals:
+        weights = self._profile.weights(query)
+        analyzer = encoder = None
+        if query.text:
+            analyzer = self._get_analyzer()
+            target.meta.check_text(analyzer.fingerprint)
+        if needed(weights, tuple(VECTOR_FIELDS)):
+            encoder = self._get_encoder(target)
+            target.meta.check_encoder(encoder.info.fingerprint)
+        return make_signals(query, analyzer, encoder)
+
+    def _get_encoder(self, target: Target) -> Encoder:
+        with self._lock:
+            if self._encoder is None or self._encoder.info.spec != target.meta.encoder.spec:
+                self._encoder = self._encoder_for(target.meta.encoder.spec)
+            return self._encoder
+
+    def _get_analyzer(self) -> Analyzer:
+        with self._lock:
+            if self._analyzer is None:
+                self._analyzer = self._analyzer_for()
+            return self._analyzer
+
+    def _hit(self, hit: RankedHit, query: Query) -> Hit:
+        source = from_document(hit.source)
+        return Hit(
+            id=hit.id,
+            rank=hit.rank,
+            score=hit.ledger.score,
+            ledger=hit.ledger,
+            source=source,
+            highlight=self._highlight(source, query),
+            best_image=hit.best_image,
+        )
+
+    def _highlight(self, source: Mapping[str, Any], query: Query) -> dict[str, str]:
+        if not query.text:
+            return {}
+        analyzer = self._get_analyzer()
+        terms = set(analyzer.query_terms(query.text))
+        fields = [name for name in source if name.split("_")[0] in _HIGHLIGHTED]
+        marked = {name: analyzer.mark(str(source[name]), terms) for name in fields}
+        return {name: text for name, text in marked.items() if text != source[name]}
+
+    def _with_fresh_target(self, run: Callable[[Target], Any]) -> Any:
+        """Run with the target that is known; when the alias has moved since, look it up and run again.
+
+        An alias can be swapped at any time, also between two round trips. Every hit names its index, so a
+        swap is noticed without a request of its own.
+        """
+        known = self._target
+        target = known or self._load()
+        try:
+            return run(target)
+        except (_AliasMovedError, ClusterAnswerError):
+            fresh = self._load()
+            if fresh.index == target.index:
+                raise
+            return run(fresh)
+
+    def _load(self) -> Target:
+        target = load_target(self._client, self._index)
+        if target.meta.state != "complete":
+            raise IndexStateError(
+                f"index {target.index} is not complete", hint="wait for its ingest, or run it again"
+            )
+        self._target = target
+        return target
+
+
+class _AliasMovedError(IndexStateError):
+    """Hits came from another index than the one whose description is in use."""
+
+
+def _check_same_index(target: Target, answer: Mapping[str, Any]) -> None:
+    for hit in answer["hits"]["hits"]:
+        if hit["_index"] != target.index:
+            raise _AliasMovedError(f"alias {target.alias} moved from {target.index} to {hit['_index']}")
+
+
+def index_view(target: Target) -> IndexView:
+    """The part of a target that a plan depends on."""
+    calibration = {
+        leg: Calibration(floor=one.floor, spread=one.spread) for leg, one in target.meta.calibration.items()
+    }
+    return IndexView(
+        alias=target.alias,
+        shards=target.shards,
+        fields=target.fields,
+        quantised=target.quantised,
+        calibration=calibration,
+    )
+
+
+def _total(plan: Plan, found: Mapping[str, Found], answer: Mapping[str, Any]) -> Total:
+    candidates = answer["hits"].get("total", {"value": 0})["value"]
+    lexical = found.get("lexical")
+    value = max(candidates, lexical.total if lexical else 0)
+    at_least = bool(lexical and lexical.at_least) or any(leg.name in VECTOR_FIELDS for leg in plan.legs)
+    return Total(value=value, at_least=at_least, reachable=candidates)

@@ -1,0 +1,110 @@
+"""What a search gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from es_xmodal.query.fusion import Ledger
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """One product of the ranking.
+
+    Attributes:
+        id: the product.
+        rank: place in the whole ranking, from 1.
+        score: the fused score; the sum of the ledger's contributions.
+        ledger: raw score, normalised score, weight and contribution of every leg.
+        source: the product as a catalogue row.
+        highlight: field to its text with `<em>` around the words that were asked for. The rest of the
+            text is as the shop wrote it, so escape it before it goes into a page.
+        best_image: the product's picture that fits best; None when no picture took part.
+    """
+
+    id: str
+    rank: int
+    score: float
+    ledger: Ledger
+    source: Mapping[str, Any]
+    highlight: Mapping[str, str] = field(default_factory=dict)
+    best_image: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The hit as JSON values."""
+        legs = {
+            name: {
+                "raw": leg.raw,
+                "normalised": leg.normalised,
+                "weight": leg.weight,
+                "contribution": leg.contribution,
+            }
+            for name, leg in self.ledger.legs.items()
+        }
+        return {
+            "id": self.id,
+            "score": self.score,
+            "rank": self.rank,
+            "source": dict(self.source),
+            "legs": legs,
+            "highlight": dict(self.highlight),
+            "best_image": self.best_image,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Total:
+    """How many products fit.
+
+    Attributes:
+        value: products that match by words, or candidates where that is more.
+        at_least: the number is a lower bound, since every product is more or less near in a vector leg.
+        reachable: how many hits paging can reach: the candidates of all legs.
+    """
+
+    value: int
+    at_least: bool
+    reachable: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResult:
+    """One page of hits.
+
+    Attributes:
+        hits: best first.
+        total: how many there are.
+        took_ms: milliseconds from the query to this answer, encoding included.
+        fusion: how the legs became one score.
+        legs: the legs that took part.
+        requests: round trips to Elasticsearch.
+        cursor: give it to the next search for the next page; None on the last page.
+        warnings: what the caller should know.
+    """
+
+    hits: tuple[Hit, ...]
+    total: Total
+    took_ms: float
+    fusion: str
+    legs: tuple[str, ...]
+    requests: int
+    cursor: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as the command line prints it with `--json`."""
+        return {
+            "total": {
+                "value": self.total.value,
+                "relation": "gte" if self.total.at_least else "eq",
+                "reachable": self.total.reachable,
+            },
+            "took_ms": round(self.took_ms, 2),
+            "plan": {"fusion": self.fusion, "legs": list(self.legs), "requests": self.requests},
+            "hits": [hit.to_json() for hit in self.hits],
+            "facets": {},
+            "cursor": self.cursor,
+            "warnings": list(self.warnings),
+        }
