@@ -30,11 +30,22 @@ LAYERS = (
     ("errors", "settings", "vectors", "resources", "_version"),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
-BASE = {name for name in LAYERS[-1]}
+BASE = set(LAYERS[-1])
 PURE_FORBIDDEN = {"elasticsearch", "elastic_transport", "torch", "os", "time", "random"}
 PURE = ("catalog", "text", "query", "index/body.py")
 MAY_TALK_TO_ELASTICSEARCH = {"cluster", "index", "ingest", "search"}
-HEAVY = ("torch", "jieba", "onnxruntime", "elasticsearch", "numpy", "pydantic", "rich", "PIL", "lmdb", "click")
+HEAVY = (
+    "torch",
+    "jieba",
+    "onnxruntime",
+    "elasticsearch",
+    "numpy",
+    "pydantic",
+    "rich",
+    "PIL",
+    "lmdb",
+    "click",
+)
 
 
 def modules() -> list[Path]:

@@ -1,0 +1,82 @@
+"""Plans and answers without a server: a tiny model of what Elasticsearch does with a plan's requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from es_xmodal.query.filters import parse_filter
+from es_xmodal.query.fusion import ledger
+from es_xmodal.query.model import Query
+from es_xmodal.query.plan import Found, Plan, build_plan
+from es_xmodal.query.view import Calibration, IndexView, Signals
+
+FIELDS = {
+    "id": "keyword",
+    "title": "text",
+    "titles": "object",
+    "description": "text",
+    "brand": "keyword",
+    "category": "keyword",
+    "price": "double",
+    "currency": "keyword",
+    "identifiers": "object",
+    "identifiers.sku": "keyword",
+    "identifiers.ean": "keyword",
+    "attribute_pairs": "keyword",
+    "images": "nested",
+    "images.joint": "dense_vector",
+    "images.visual": "dense_vector",
+    "text_vector": "dense_vector",
+    "group_id": "keyword",
+    "available": "boolean",
+    "url": "keyword",
+}
+CALIBRATION = {
+    "text": Calibration(floor=0.5, spread=0.05),
+    "image": Calibration(floor=0.52, spread=0.04),
+    "visual": Calibration(floor=0.6, spread=0.05),
+}
+Scores = Mapping[str, Mapping[str, float]]
+"""Leg name to (product id to raw score); a product that lacks the leg is absent."""
+
+
+def view(**changes: object) -> IndexView:
+    values: dict[str, object] = {"alias": "shop", "shards": 1, "fields": FIELDS, "calibration": CALIBRATION}
+    return IndexView(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def signals(*, picture: bool = False, terms: Sequence[str] = ("red", "mug")) -> Signals:
+    one = np.array([0.6, 0.8], dtype=np.float32)
+    vectors = {"text": one, "image": one}
+    return Signals(terms=tuple(terms), vectors={**vectors, "visual": one} if picture else vectors)
+
+
+def plan_for(**options: object) -> Plan:
+    filters = tuple(parse_filter(str(one)) for one in options.pop("filters", ()))  # type: ignore[attr-defined]
+    query = Query(**{"text": "red mug", "filters": filters, **options})  # type: ignore[arg-type]
+    return build_plan(query, signals(picture=bool(query.pictures)), view())
+
+
+def found_in(scores: Scores, window: int) -> dict[str, Found]:
+    """What each leg's first round trip gives: its best products, ties by id."""
+    found = {}
+    for leg, by_product in scores.items():
+        ids = sorted(by_product, key=lambda one: (-by_product[one], one))[:window]
+        found[leg] = Found(ids=tuple(ids), top=by_product[ids[0]] if ids else None, total=len(by_product))
+    return found
+
+
+def fused(plan: Plan, scores: Scores) -> list[tuple[str, float]]:
+    """The whole ranking as the server and the ledger give it: exact scores for every candidate."""
+    found = found_in(scores, plan.window)
+    scales = plan.scales(found)
+    ids = {product for leg in found.values() for product in leg.ids}
+    totals = {}
+    for product in ids:
+        boosted = {
+            leg: scores[leg][product] * scale.boost for leg, scale in scales.items() if product in scores[leg]
+        }
+        totals[product] = ledger(scales, boosted).score
+    return sorted(totals.items(), key=lambda item: (-item[1], item[0]))
