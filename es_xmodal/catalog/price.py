@@ -7,18 +7,21 @@ import unicodedata
 from typing import Final
 
 # After NFKC, so full-width signs are here too. A bare ¥ is read as yuan: yen prices say JPY, JP¥ or 円.
+# fmt: off
 _SIGNS: Final = {
-    **{"US$": "USD", "HK$": "HKD", "NT$": "TWD", "AU$": "AUD", "A$": "AUD", "CA$": "CAD", "C$": "CAD"},
-    **{"S$": "SGD", "R$": "BRL", "$": "USD", "CN¥": "CNY", "JP¥": "JPY", "¥": "CNY", "RMB": "CNY"},
-    **{"人民币": "CNY", "元": "CNY", "円": "JPY", "원": "KRW", "₩": "KRW", "€": "EUR", "£": "GBP"},
-    **{"₹": "INR", "₽": "RUB", "₺": "TRY", "₫": "VND", "₴": "UAH", "฿": "THB", "₪": "ILS"},
-    **{"ZŁ": "PLN", "KČ": "CZK"},
+    "US$": "USD", "HK$": "HKD", "NT$": "TWD", "AU$": "AUD", "A$": "AUD", "CA$": "CAD", "C$": "CAD",
+    "S$": "SGD", "R$": "BRL", "$": "USD", "CN¥": "CNY", "JP¥": "JPY", "¥": "CNY", "RMB": "CNY",
+    "人民币": "CNY", "元": "CNY", "円": "JPY", "원": "KRW", "₩": "KRW", "€": "EUR", "£": "GBP",
+    "₹": "INR", "₽": "RUB", "₺": "TRY", "₫": "VND", "₴": "UAH", "฿": "THB", "₪": "ILS",
+    "ZŁ": "PLN", "KČ": "CZK",
 }
-_CODES: Final = frozenset(
-    "AED ARS AUD BDT BGN BHD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JOD JPY KES KRW "
-    "KWD KZT LKR MAD MOP MXN MYR NGN NOK NZD PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TND TRY TWD UAH USD "
-    "UYU UZS VND ZAR".split()
-)
+_CODES: Final = frozenset((
+    "AED", "ARS", "AUD", "BDT", "BGN", "BHD", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CZK", "DKK", "EGP",
+    "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "ISK", "JOD", "JPY", "KES", "KRW", "KWD", "KZT", "LKR",
+    "MAD", "MOP", "MXN", "MYR", "NGN", "NOK", "NZD", "PEN", "PHP", "PKR", "PLN", "QAR", "RON", "RSD", "RUB",
+    "SAR", "SEK", "SGD", "THB", "TND", "TRY", "TWD", "UAH", "USD", "UYU", "UZS", "VND", "ZAR",
+))
+# fmt: on
 _SEVERAL: Final = frozenset({"KR", "RS"})  # written in several countries: a price, but no currency
 _NUMBER: Final = re.compile(r"(?<![^\W\d_])[.,]\d+|\d[\d.,' ]*")
 _BLANK_GROUPS: Final = re.compile(r"(?<=\d)[ '](?=\d{3}(?!\d))")
@@ -53,24 +56,20 @@ def parse_price(text: str) -> tuple[float, str | None] | None:
         after = after[1:].strip()
     negative = "-" in before
     before = before.replace("-", "", 1).replace("+", "", 1).strip()
-    known, currency = _currency(before, after)
+    known, currency = _currency(f"{before} {after}")
     amount = _amount(match.group().rstrip(" .,'"), signed=currency is not None or bool(before or after))
     if amount is None or not known:
         return None
     return (-amount if negative else amount), currency
 
 
-def _currency(before: str, after: str) -> tuple[bool, str | None]:
-    """Name the currency of what stands around the number; the first value is False for other words."""
-    if before and after:
-        first, second = _currency(before, "")[1], _currency("", after)[1]
-        return bool(first and second), second if after.upper() in _CODES else first
-    word = (before or after).upper().rstrip(".")
-    if not word:
-        return True, None
-    if word in _SIGNS:
-        return True, _SIGNS[word]
-    return word in _CODES or word in _SEVERAL, word if word in _CODES else None
+def _currency(around: str) -> tuple[bool, str | None]:
+    """Name the currency of what stands around a number; the first value is False for other words."""
+    words = [word.rstrip(".") for word in around.upper().split()]
+    if len(words) > 2 or any(w not in _SIGNS and w not in _CODES and w not in _SEVERAL for w in words):
+        return False, None
+    codes = [word for word in words if word in _CODES] + [_SIGNS[word] for word in words if word in _SIGNS]
+    return True, next(iter(codes), None)
 
 
 def _amount(digits: str, *, signed: bool) -> float | None:

@@ -39,9 +39,7 @@ def parse_row(row: Any, *, line: int, sources: Mapping[str, str] | None = None) 
     """
     try:
         if not isinstance(row, dict):
-            raise FieldProblem(
-                "", "not_an_object", f"a row must be an object with fields, this is {show(row)}"
-            )
+            raise FieldProblem("", "not_an_object", f"a row must be an object, this is {show(row)}")
         return _product(_nested(row), line, sources or {})
     except FieldProblem as problem:
         return Reject(
@@ -114,9 +112,7 @@ def _nested(row: dict[str, Any]) -> dict[str, Any]:
             continue
         parent = result.setdefault(match[1], {}) or {}
         if not isinstance(parent, dict):
-            raise FieldProblem(
-                match[1], "wrong_type", f"{match[1]} is {show(parent)} and has {show(key)} beside it"
-            )
+            raise FieldProblem(match[1], "wrong_type", f"{match[1]} is no object, and {show(key)} is there")
         result[match[1]] = {**parent, match[2]: value}
     return result
 
@@ -139,9 +135,7 @@ def _id(row: Mapping[str, Any], sources: Mapping[str, str]) -> str:
         raise FieldProblem("id", "missing", "the id is empty")
     size = len(text.encode("utf-8"))
     if size > MAX_ID_BYTES:
-        raise FieldProblem(
-            "id", "too_long", f"id has {size} bytes, Elasticsearch takes at most {MAX_ID_BYTES}"
-        )
+        raise FieldProblem("id", "too_long", f"id has {size} bytes, at most {MAX_ID_BYTES}")
     return text
 
 

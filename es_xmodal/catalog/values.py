@@ -209,9 +209,7 @@ def kept(value: Any, field: str, depth: int = 0) -> Any:
         return _finite(value, field)
     if isinstance(value, int):
         if value.bit_length() > 63:
-            raise FieldProblem(
-                field, "number_too_big", f"{field} is a whole number over 64 bits; write it as text"
-            )
+            raise FieldProblem(field, "number_too_big", f"{field} is a whole number over 64 bits")
         return value
     if depth >= MAX_DEPTH:
         raise FieldProblem(field, "too_deep", f"{field} is nested over {MAX_DEPTH} levels")
