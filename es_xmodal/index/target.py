@@ -27,6 +27,8 @@ class Target:
     meta: IndexMeta
     fields: Mapping[str, str]
     """Dotted field -> Elasticsearch type, fields below `nested` and `object` ones included."""
+    quantised: bool
+    """A vector field is quantised, so its scores are approximate unless they are rescored."""
 
 
 def load_target(client: Elasticsearch, name: str) -> Target:
@@ -98,6 +100,7 @@ def target_of(alias: str, index: str, body: Mapping[str, Any]) -> Target:
         shards=int(body["settings"]["index"]["number_of_shards"]),
         meta=parse_meta(index, mappings),
         fields=dict(_fields(mappings.get("properties") or {}, "")),
+        quantised=_is_quantised(mappings.get("properties") or {}),
     )
 
 
@@ -107,6 +110,14 @@ def _fields(properties: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, s
         yield path, str(field.get("type", "object"))
         yield from _fields(field.get("properties") or {}, f"{path}.")
         yield from _fields(field.get("fields") or {}, f"{path}.")
+
+
+def _is_quantised(properties: Mapping[str, Any]) -> bool:
+    return any(
+        str(field.get("index_options", {}).get("type", "")).startswith(("int8", "int4", "bbq"))
+        or _is_quantised(field.get("properties") or {})
+        for field in properties.values()
+    )
 
 
 def _missing(client: Elasticsearch, name: str) -> IndexMissingError:
