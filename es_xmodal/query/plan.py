@@ -97,6 +97,7 @@ class Plan:
         bodies = [
             {
                 **leg.retrieve(self.window, self.filters),
+                "sort": SORT,  # so that ties at the edge of the window do not depend on the shard copy
                 "_source": False,
                 "track_total_hits": isinstance(leg, LexicalLeg),
             }

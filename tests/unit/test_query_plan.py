@@ -124,7 +124,7 @@ def test_no_text_breaks_out_of_the_query(text: str) -> None:
         return
     plan = build_plan(query, signals(terms=query.text.split()[:5]), view())
     body = plan.retrieve().bodies[0]
-    assert list(body) == ["query", "size", "_source", "track_total_hits"]
+    assert list(body) == ["query", "size", "sort", "_source", "track_total_hits"]
     parts = body["query"]["bool"]["should"]
     assert parts[-1]["multi_match"]["query"] == query.text[:512]
     json.dumps(body).encode("utf-8")
