@@ -63,6 +63,19 @@ def version_number(name: str, physical: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
+def base_name(physical: str) -> str:
+    """Return the alias that an index is named after.
+
+    Args:
+        physical: name of an index.
+
+    Returns:
+        Such as `products`; empty where it is not named like a version.
+    """
+    found = re.fullmatch(r"(.+)-v\d{4,9}", physical)
+    return found.group(1) if found else ""
+
+
 def writer_alias(name: str, run_id: str) -> str:
     """Return the alias through which a builder writes to the version that it builds.
 

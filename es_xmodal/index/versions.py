@@ -10,8 +10,8 @@ from elasticsearch import Elasticsearch
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.errors import ForeignIndexError, IndexBusyError, IndexMissingError, IndexStateError
 from es_xmodal.index.builder import is_abandoned
-from es_xmodal.index.meta import IndexMeta, parse_meta
-from es_xmodal.index.names import check_name, version_number
+from es_xmodal.index.meta import KEY, IndexMeta, parse_meta
+from es_xmodal.index.names import base_name, check_name, version_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +67,23 @@ def list_versions(client: Elasticsearch, name: str) -> list[Version]:
         (one for one in versions if one.number is not None or one.serving),
         key=lambda one: (one.number or 0, one.index),
     )
+
+
+def list_names(client: Elasticsearch) -> list[str]:
+    """Return the names of all indices that this project made.
+
+    Args:
+        client: see `connect`.
+
+    Returns:
+        Aliases, sorted; also those of which no version serves yet.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    with cluster_errors(client, "listing indices"):
+        answer = client.indices.get(index="*", filter_path=f"*.mappings._meta.{KEY}.format")
+    return sorted({base_name(index) for index in answer.body} - {""})
 
 
 def serving_version(versions: list[Version]) -> Version | None:
@@ -157,13 +174,35 @@ def rollback(client: Elasticsearch, name: str) -> tuple[str, str]:
     return now.index, earlier[-1].index
 
 
-def drop(client: Elasticsearch, name: str, index: str) -> None:
+def find_version(client: Elasticsearch, name: str, version: str) -> Version:
+    """Return one version of an alias.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+        version: its physical name, or its number, as `2` or `v0002`.
+
+    Returns:
+        The version.
+
+    Raises:
+        IndexMissingError: there is none; the error names those that there are.
+        ForeignIndexError: it was not made by this project.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    return _named(list_versions(client, name), name, version)
+
+
+def drop(client: Elasticsearch, name: str, version: str) -> str:
     """Delete one version that neither serves nor is being built.
 
     Args:
         client: see `connect`.
         name: the alias.
-        index: physical index.
+        version: see `find_version`.
+
+    Returns:
+        Name of the index that is gone.
 
     Raises:
         IndexMissingError: there is no such version.
@@ -172,14 +211,15 @@ def drop(client: Elasticsearch, name: str, index: str) -> None:
         IndexStateError: it serves.
         ClusterError: the cluster cannot be reached or refuses.
     """
-    one = _named(list_versions(client, name), name, index)
+    one = find_version(client, name, version)
     if one.serving:
         raise IndexStateError(
-            f"index {index} serves as {name}, so it is not dropped", hint="swap to another version first"
+            f"index {one.index} serves as {name}, so it is not dropped", hint="swap to another version first"
         )
     if one.meta is not None and one.state == "building":
         raise busy(one.meta)
-    delete(client, index)
+    delete(client, one.index)
+    return one.index
 
 
 def prune(client: Elasticsearch, name: str, *, keep: int, before: str | None) -> list[str]:

@@ -1,0 +1,161 @@
+"""`es-xmodal ingest`, also as `python -m es_xmodal.ingest`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
+from es_xmodal.errors import SettingsError
+
+if TYPE_CHECKING:
+    from es_xmodal.ingest.pipeline import OnProgress, Parts
+    from es_xmodal.ingest.report import IngestReport, Tally
+    from es_xmodal.settings import Settings
+
+_SHOWN = ("indexed", "updated", "unchanged", "rejected", "encoded_images", "encoded_texts")
+
+
+@click.command()
+@click.argument("catalog", type=click.Path(path_type=Path))
+@index_option
+@click.option("--encoder", metavar="SPEC", help="Encoder of pictures and texts. [default: mini]")
+@click.option(
+    "--images-root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder that the pictures' paths start from. [default: the catalogue's]",
+)
+@click.option(
+    "--map", "maps", multiple=True, metavar="FIELD=NAME", help="title=name: titles stand in `name`."
+)
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of what did not make it. [default: CATALOG.rejects.jsonl here]",
+)
+@click.option("--rebuild", is_flag=True, help="Build a new version beside the old one, then swap.")
+@click.option("--shards", type=click.IntRange(1, 1024), help="Of a new index. [default: 1]")
+@click.option("--replicas", type=click.IntRange(0, 32), help="[default: one where there is a node for it]")
+@click.option("--keep", type=click.IntRange(1), default=2, show_default=True, help="Versions to keep.")
+@url_option
+@json_option
+def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) -> int:
+    """Turn a catalogue (JSON, JSONL, CSV, Parquet; also .gz) into an index, or bring an index up to date.
+
+    Exit code 1: done, and some rows or pictures did not make it; they stand in the rejects file.
+    """
+    from es_xmodal.ingest.pipeline import run_ingest
+
+    settings = settings_for(url, encoder=encoder)
+    options = _options(settings, asked)
+    root = asked["images_root"] or options.catalog.parent
+    with ExitStack() as stack:
+        parts = stack.enter_context(_parts(settings, root))
+        report = run_ingest(parts, options, on_progress=stack.enter_context(_progress()))
+    if as_json:
+        echo_json(report.to_json())
+    else:
+        _print_report(report)
+    return 0 if report.clean else 1
+
+
+def _options(settings: Settings, asked: dict[str, Any]) -> Any:
+    from es_xmodal.ingest.pipeline import IngestOptions
+
+    return IngestOptions(
+        catalog=asked["catalog"],
+        index=asked["index"],
+        renames=dict(_rename(one) for one in asked["maps"]),
+        rejects=asked["rejects"],
+        rebuild=asked["rebuild"],
+        vector_index=settings.vector_index,
+        shards=asked["shards"],
+        replicas=asked["replicas"],
+        keep=asked["keep"],
+    )
+
+
+def _rename(text: str) -> tuple[str, str]:
+    field, sign, name = text.partition("=")
+    if not sign or not field.strip() or not name.strip():
+        raise SettingsError(f"--map {text!r} is no pair", hint="write --map title=name")
+    return field.strip(), name.strip()
+
+
+@contextmanager
+def _parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
+    from es_xmodal.app import make_analyzer
+    from es_xmodal.cluster.capabilities import probe
+    from es_xmodal.cluster.client import connect
+    from es_xmodal.encoders.registry import load_encoder
+    from es_xmodal.ingest.pipeline import Parts
+    from es_xmodal.media.source import PictureSource
+    from es_xmodal.resources import index_template
+    from es_xmodal.store.vectors import VectorStore
+
+    with ExitStack() as stack:
+        client = connect(settings)
+        stack.callback(client.close)
+        capabilities = probe(client)
+        encoder = load_encoder(settings.encoder)
+        stack.callback(encoder.close)
+        store = VectorStore.open(settings.data_dir / "vectors")
+        stack.callback(store.close)
+        yield Parts(
+            client=client,
+            encoder=encoder,
+            analyzer=make_analyzer(settings),
+            store=store,
+            pictures=PictureSource(images_root),
+            template=index_template(),
+            base64_vectors=capabilities.base64_vectors,
+        )
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress]:
+    """A line that is kept up to date on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda tally: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading")
+
+        def show(tally: Tally) -> None:
+            counts = tally.counts()
+            parts = [f"{counts[name]} {name.replace('_', ' ')}" for name in _SHOWN if counts[name]]
+            bar.update(task, description=f"{counts['read']} rows: {', '.join(parts) or 'reading'}")
+
+        yield show
+
+
+def _print_report(report: IngestReport) -> None:
+    """The numbers that a person looks for; nothing that stood in the catalogue is printed."""
+    from rich.table import Table
+
+    from es_xmodal.cli.render import console
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for name, count in report.counts.items():
+        if count or name in ("read", "indexed", "rejected"):
+            table.add_row(f"{count:,}", name.replace("_", " "))
+    out = console()
+    out.print(table)
+    what = "a new version" if report.rebuilt else "brought up to date"
+    out.print(f"{report.alias} → {report.index} ({what}, {report.seconds:.1f} s)")
+    if report.replaced:
+        out.print(f"before: {report.replaced}; `es-xmodal index rollback --index {report.alias}` goes back")
+    if report.rejects_file:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejects_by_reason.items())
+        click.echo(f"did not make it: {reasons}; see {report.rejects_file}", err=True)

@@ -1,0 +1,90 @@
+"""Is an index what it says it is?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from es_xmodal.cluster.errors import cluster_errors
+from es_xmodal.errors import FingerprintMismatchError
+from es_xmodal.index.lifecycle import count_documents
+from es_xmodal.index.meta import IndexMeta
+from es_xmodal.index.target import Target, load_target
+from es_xmodal.index.versions import list_versions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def check_index(client: Elasticsearch, name: str, *, encoder: str | None, text: str | None) -> list[Finding]:
+    """Look at everything that can be wrong with the index behind an alias.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+        encoder: fingerprint of the encoder in use; None: not compared.
+        text: fingerprint of the tokeniser in use; None: not compared.
+
+    Returns:
+        What was found, good and bad.
+
+    Raises:
+        IndexMissingError: there is no such index.
+        ForeignIndexError: it was not made by this project.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    target = load_target(client, name)
+    findings = [
+        Finding(
+            what="state", ok=target.meta.state == "complete", detail=f"{target.index}, {target.meta.state}"
+        ),
+        *_fingerprints(target.meta, encoder=encoder, text=text),
+        *_coverage(client, target),
+    ]
+    left = [one.index for one in list_versions(client, name) if one.state == "abandoned"]
+    detail = f"half built and abandoned: {', '.join(left)}" if left else "none half built"
+    return [*findings, Finding(what="other versions", ok=not left, detail=detail)]
+
+
+def _fingerprints(meta: IndexMeta, *, encoder: str | None, text: str | None) -> list[Finding]:
+    found: list[Finding] = []
+    for what, current, check, stored in (
+        ("encoder", encoder, meta.check_encoder, meta.encoder.fingerprint),
+        ("tokeniser", text, meta.check_text, meta.text_fingerprint),
+    ):
+        if current is None:
+            continue
+        try:
+            check(current)
+            found.append(Finding(what=what, ok=True, detail=stored))
+        except FingerprintMismatchError as error:
+            found.append(Finding(what=what, ok=False, detail=str(error)))
+    return found
+
+
+def _coverage(client: Elasticsearch, target: Target) -> list[Finding]:
+    total = count_documents(client, target.index)
+    found = [Finding(what="documents", ok=total > 0, detail=str(total))]
+    if "text_vector" in target.fields:
+        count = _count(client, target.index, {"exists": {"field": "text_vector"}})
+        found.append(Finding(what="with a text vector", ok=count == total, detail=f"{count} of {total}"))
+    for field in ("images.joint", "images.visual"):
+        if field in target.fields:
+            count = _count(
+                client, target.index, {"nested": {"path": "images", "query": {"exists": {"field": field}}}}
+            )
+            found.append(Finding(what=f"with {field}", ok=True, detail=f"{count} of {total}"))
+    return found
+
+
+def _count(client: Elasticsearch, index: str, query: dict[str, Any]) -> int:
+    with cluster_errors(client, f"counting in {index}"):
+        return int(client.count(index=index, query=query).body["count"])

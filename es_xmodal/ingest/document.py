@@ -1,0 +1,111 @@
+"""From a product and its vectors to the document that is indexed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from es_xmodal.catalog.product import Product
+from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.text.options import SEPARATOR
+from es_xmodal.vectors import Vector
+
+FORMAT = 1
+"""Raised when the same row gives another document than before; every row then counts as changed."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|[。!?\n]")
+_MAX_SENTENCE_CHARS = 300
+
+WriteVector = Callable[[Vector], Any]
+
+
+def text_for_vector(product: Product) -> str:
+    """Return the text that stands for the product in the text space.
+
+    Args:
+        product: a row.
+
+    Returns:
+        Title, titles in other languages, first sentence of the description.
+    """
+    sentence = _SENTENCE_END.split(product.description.strip(), maxsplit=1)[0][:_MAX_SENTENCE_CHARS]
+    parts = (product.title, *product.titles.values(), sentence)
+    return "\n".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def token_fields(product: Product, analyzer: Analyzer) -> dict[str, str]:
+    """Return the token fields of a document.
+
+    Args:
+        product: a row.
+        analyzer: the tokeniser of the index.
+
+    Returns:
+        `title`, `description`, `attributes`: terms joined with U+001F.
+    """
+    attributes: list[str] = [product.brand or "", *product.category]
+    attributes += [value for values in product.attributes.values() for value in values]
+    attributes += product.identifiers.values()
+    texts = {
+        "title": (product.title, *product.titles.values()),
+        "description": (product.description, *product.descriptions.values()),
+        "attributes": attributes,
+    }
+    return {name: _tokens(analyzer, parts) for name, parts in texts.items()}
+
+
+def row_hash(document: Mapping[str, Any], pictures: Iterable[str], *, encoder: str, text: str) -> str:
+    """Return a digest of everything that the indexed document depends on.
+
+    Args:
+        document: the fields that come from the row alone.
+        pictures: content hash of each picture; `!` and a code for one that cannot be used.
+        encoder: fingerprint of the encoder.
+        text: fingerprint of the tokeniser.
+
+    Returns:
+        32 hex digits.
+    """
+    parts = [FORMAT, document, list(pictures), encoder, text]
+    return hashlib.sha256(dump_json(parts, sort=True)).hexdigest()[:32]
+
+
+def dump_json(value: Any, *, sort: bool = False) -> bytes:
+    """Write JSON fast; whole numbers beyond 64 bits, which orjson refuses, are written too.
+
+    Args:
+        value: JSON values and numpy arrays.
+        sort: sort the keys.
+
+    Returns:
+        One line of UTF-8.
+    """
+    option = orjson.OPT_SERIALIZE_NUMPY | (orjson.OPT_SORT_KEYS if sort else 0)
+    try:
+        return orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError:
+        text = json.dumps(
+            value, sort_keys=sort, ensure_ascii=True, separators=(",", ":"), default=lambda v: v.tolist()
+        )
+        return text.encode("ascii")
+
+
+def as_floats(vector: Vector) -> Any:
+    """Write a vector as JSON numbers: every server reads them."""
+    return vector
+
+
+def as_base64(vector: Vector) -> Any:
+    """Write a vector as base64 of big-endian float32: half the bytes; read by servers from 9.3 on."""
+    return base64.b64encode(vector.astype(">f4").tobytes()).decode("ascii")
+
+
+def _tokens(analyzer: Analyzer, parts: Iterable[str]) -> str:
+    texts = dict.fromkeys(part for part in parts if part)
+    return SEPARATOR.join(tokens for tokens in analyzer.index_text(texts) if tokens)

@@ -1,0 +1,313 @@
+"""How a catalogue becomes an index: streaming, with bounded memory, everything counted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from es_xmodal.catalog.document import to_row
+from es_xmodal.catalog.product import Product, Reject
+from es_xmodal.catalog.reader import read_catalog
+from es_xmodal.encoders.base import VISUAL, Encoder
+from es_xmodal.errors import CatalogError
+from es_xmodal.index.body import IMAGE_SPACES, IndexOptions
+from es_xmodal.ingest.ahead import ahead, batched
+from es_xmodal.ingest.calibrate import Reservoir, Sampled
+from es_xmodal.ingest.destination import Destination, open_destination
+from es_xmodal.ingest.document import WriteVector, as_base64, as_floats, dump_json, token_fields
+from es_xmodal.ingest.embed import Embedder
+from es_xmodal.ingest.rejects import RejectFile
+from es_xmodal.ingest.report import IngestReport, Tally
+from es_xmodal.ingest.rows import Loader, Row, Shot
+from es_xmodal.ingest.sender import Item, Sender, SenderOptions
+from es_xmodal.media.source import PictureSource
+from es_xmodal.store.vectors import VectorStore
+from es_xmodal.text.analyzer import Analyzer
+
+_log = logging.getLogger(__name__)
+
+ROWS_TOGETHER = 128
+"""Rows that are loaded, and asked about, at once."""
+BATCHES_AHEAD = 3
+MAX_WORKERS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What an ingest works with."""
+
+    client: Elasticsearch
+    encoder: Encoder
+    analyzer: Analyzer
+    store: VectorStore
+    pictures: PictureSource
+    template: Mapping[str, Any]
+    """`mappings/product.json`."""
+    base64_vectors: bool = False
+    """Whether the server reads vectors as base64."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestOptions:
+    """What an ingest is to do."""
+
+    catalog: Path
+    index: str
+    renames: Mapping[str, str] = field(default_factory=dict)
+    rejects: Path | None = None
+    """None: `<catalogue>.rejects.jsonl` in the working directory."""
+    rebuild: bool = False
+    vector_index: str = "hnsw"
+    shards: int | None = None
+    """None: 1 for a new index, what it has for one that is there."""
+    replicas: int | None = None
+    keep: int = 2
+    """Complete versions that are kept after a swap, the new one included."""
+    sender: SenderOptions = field(default_factory=SenderOptions)
+
+    @property
+    def rejects_path(self) -> Path:
+        """Where rejects go."""
+        if self.rejects is not None:
+            return self.rejects
+        name = self.catalog.name.removesuffix(".gz")
+        return Path(f"{Path(name).stem}.rejects.jsonl")
+
+    @property
+    def index_options(self) -> IndexOptions:
+        """How a new index is laid out."""
+        return IndexOptions(vector_index=self.vector_index, shards=self.shards or 1, replicas=self.replicas)
+
+
+OnProgress = Callable[[Tally], None]
+
+
+def run_ingest(
+    parts: Parts, options: IngestOptions, *, on_progress: OnProgress = lambda tally: None
+) -> IngestReport:
+    """Bring a catalogue into an index.
+
+    Where there is no index of that name, or with `rebuild`, a new version is built beside the old one and
+    the alias moves when it is complete; else the rows that changed are written to the index that serves.
+
+    Args:
+        parts: cluster, encoder, tokeniser, store, pictures.
+        options: what to do.
+        on_progress: called now and then with the counters so far.
+
+    Returns:
+        What was done; rows read = indexed + updated + unchanged + rejected.
+
+    Raises:
+        CatalogError: the catalogue as a whole cannot be read, or the rejects file not be written.
+        IndexStateError: the index is foreign, busy, or of another encoder, tokeniser or layout.
+        ClusterError: the cluster cannot be reached or refuses; the index that served still serves.
+        StoreError: the vector store cannot be used.
+    """
+    _check_paths(options)
+    return _Run(parts, options, on_progress).run()
+
+
+class _Run:
+    """One ingest."""
+
+    def __init__(self, parts: Parts, options: IngestOptions, on_progress: OnProgress) -> None:
+        self._parts = parts
+        self._options = options
+        self._on_progress = on_progress
+        self._tally = Tally()
+        self._sample = Reservoir()
+        self._write_vector: WriteVector = as_base64 if parts.base64_vectors else as_floats
+        spaces = {space.name for space in parts.encoder.info.spaces_of("picture")}
+        self._image_spaces = [name for name in IMAGE_SPACES if name in spaces]
+
+    def run(self) -> IngestReport:
+        start = time.perf_counter()
+        parts, options = self._parts, self._options
+        destination = open_destination(parts, options)
+        try:
+            with RejectFile(options.rejects_path) as self._rejects:
+                self._move_rows(destination)
+                with self._tally.time("finish"):
+                    done = destination.finish(self._tally, self._sample.items, self._embedder)
+        finally:
+            destination.end()
+        counts = self._tally.counts()
+        reasons = dict(self._rejects.reasons)
+        return IngestReport(
+            counts=counts,
+            seconds_by_stage=self._tally.seconds(),
+            seconds=round(time.perf_counter() - start, 3),
+            index=done.index,
+            alias=options.index,
+            rebuilt=destination.rebuilds,
+            replaced=done.replaced,
+            dropped=done.dropped,
+            rejects_file=str(options.rejects_path) if reasons else None,
+            rejects_by_reason=reasons,
+        )
+
+    def _move_rows(self, destination: Destination) -> None:
+        parts = self._parts
+        self._loader = Loader(
+            encoder=parts.encoder,
+            text_fingerprint=parts.analyzer.fingerprint,
+            store=parts.store,
+            pictures=parts.pictures,
+            tally=self._tally,
+            known_hashes=destination.known_hashes,
+        )
+        self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
+        sender = Sender(
+            parts.client,
+            destination.alias,
+            on_done=self._done,
+            on_reject=self._refused,
+            options=self._options.sender,
+            tally=self._tally,
+        )
+        pool = ThreadPoolExecutor(min(MAX_WORKERS, (os.cpu_count() or 1) + 1), "load")
+        try:
+            for rows in self._groups(pool):
+                self._embedder.embed(rows)
+                for row in rows:
+                    self._send(row, sender)
+                destination.heartbeat()
+                self._on_progress(self._tally)
+            sender.close()
+        except BaseException:
+            sender.stop()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+        self._on_progress(self._tally)
+        self._check_sum()
+
+    def _groups(self, pool: ThreadPoolExecutor) -> Iterator[list[Row]]:
+        """Rows with decoded pictures, in groups that fill the encoder's batches."""
+        side = self._parts.encoder.batch_size
+        batches = ahead(
+            pool, self._loader.load, batched(self._products(), ROWS_TOGETHER), depth=BATCHES_AHEAD
+        )
+        rows = (row for batch in batches for row in batch)
+        ready = ahead(
+            pool,
+            self._loader.decode,
+            rows,
+            depth=2 * side,
+            skip=lambda row: None if row.undecoded and not row.unchanged else row,
+        )
+        group: list[Row] = []
+        pictures = 0
+        for row in ready:
+            group.append(row)
+            pictures += 0 if row.unchanged else len(row.undecoded)
+            if pictures >= side or len(group) >= ROWS_TOGETHER:
+                yield group
+                group, pictures = [], 0
+        if group:
+            yield group
+
+    def _products(self) -> Iterator[Product]:
+        rows = read_catalog(self._options.catalog, renames=self._options.renames)
+        while True:
+            with self._tally.time("read"):
+                row = next(rows, None)
+            if row is None:
+                return
+            self._tally.add("read")
+            if isinstance(row, Product):
+                yield row
+            else:
+                self._reject(row)
+
+    def _send(self, row: Row, sender: Sender) -> None:
+        failed = False
+        for shot in row.shots:
+            failed = self._report_failure(row, shot) or failed
+        if row.text_failure is not None:
+            failed = True
+            self._tally.add("failed_texts")
+            self._rejects.add(_reject(row, "encode", "title", f"no_vector: {row.text_failure}"))
+        if not any(shot.failure is None for shot in row.shots):
+            self._tally.add("without_image")
+        if failed:
+            row.hash = self._loader.rehash(row)
+        if row.unchanged:
+            self._tally.add("unchanged")
+            return
+        with self._tally.time("tokenise"):
+            tokens = token_fields(row.product, self._parts.analyzer)
+        self._sample.add(_sampled(row))
+        sender.add(Item(row=row, id=row.product.id, body=self._document(row, tokens)))
+
+    def _document(self, row: Row, tokens: Mapping[str, str]) -> bytes:
+        document = {**row.document, "tokens": tokens, "row_hash": row.hash}
+        if row.shots:
+            document["images"] = [self._image(shot) for shot in row.shots]
+        if row.text_vector is not None:
+            document["text_vector"] = self._write_vector(row.text_vector)
+        return dump_json(document)
+
+    def _image(self, shot: Shot) -> dict[str, Any]:
+        found = {name: shot.vectors[name] for name in self._image_spaces if name in shot.vectors}
+        return {"ref": shot.ref, **{name: self._write_vector(vector) for name, vector in found.items()}}
+
+    def _report_failure(self, row: Row, shot: Shot) -> bool:
+        if shot.failure is None:
+            return False
+        stage, code, reason = shot.failure
+        self._tally.add("failed_pictures")
+        self._rejects.add(_reject(row, stage, f"images[{shot.number}]", f"{code}: {reason}"))
+        return True
+
+    def _done(self, row: Row) -> None:
+        self._tally.add("indexed" if row.known_hash is None else "updated")
+
+    def _refused(self, row: Row, field_name: str | None, reason: str) -> None:
+        self._reject(_reject(row, "index", field_name, reason))
+
+    def _reject(self, reject: Reject) -> None:
+        self._rejects.add(reject)
+        self._tally.add("rejected")
+
+    def _check_sum(self) -> None:
+        counts = self._tally.counts()
+        out = sum(counts[name] for name in ("indexed", "updated", "unchanged", "rejected"))
+        if counts["read"] != out:
+            raise AssertionError(f"rows were lost: {counts}")
+
+
+def _reject(row: Row, stage: str, field_name: str | None, reason: str) -> Reject:
+    product = row.product
+    return Reject(
+        line=product.line, id=product.id, stage=stage, field=field_name, reason=reason, row=to_row(product)
+    )
+
+
+def _sampled(row: Row) -> Sampled:
+    vectors = next((shot.vectors for shot in row.shots if shot.vectors), {})
+    product = row.product
+    return Sampled(
+        group=product.group_id or product.id,
+        title=product.title,
+        text=row.text_vector,
+        joint=vectors.get("joint"),
+        visual=vectors.get(VISUAL, vectors.get("joint")),
+    )
+
+
+def _check_paths(options: IngestOptions) -> None:
+    catalog, rejects = options.catalog, options.rejects_path
+    if catalog.exists() and rejects.exists() and catalog.samefile(rejects):
+        raise CatalogError(
+            f"the rejects would overwrite the catalogue {catalog}", hint="name another file with --rejects"
+        )

@@ -1,0 +1,87 @@
+"""The file of what did not make it: it can be fed back as a catalogue."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from es_xmodal.catalog.product import Reject
+from es_xmodal.errors import CatalogError
+
+
+class RejectFile:
+    """Writes rejects as they come; there is no file until there is a reject.
+
+    The lines go to a file beside the named one, which takes its name when the run is over, so that the
+    rejects of the run before can be the catalogue of this one.
+
+    Args:
+        path: the file to write.
+
+    Raises:
+        CatalogError: with the first reject, the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._part = path.with_name(path.name + ".part")
+        self._file: IO[str] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self.reasons: Counter[str] = Counter()
+        """`stage/code` -> how many."""
+
+    def __enter__(self) -> RejectFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, reject: Reject) -> None:
+        """Write one reject.
+
+        Args:
+            reject: what did not make it.
+
+        Raises:
+            CatalogError: the file cannot be written.
+        """
+        with self._lock:
+            if self._closed:  # a thread that outlived its run
+                return
+            self.reasons[f"{reject.stage}/{reject.code}"] += 1
+            try:
+                if self._file is None:
+                    self._file = self._part.open("w", encoding="utf-8", newline="\n")
+                self._file.write(reject.to_json() + "\n")
+            except OSError as error:
+                raise self._cannot(error) from error
+
+    def close(self) -> None:
+        """Give the file its name; nothing happens where there was no reject.
+
+        Raises:
+            CatalogError: the file cannot be written.
+        """
+        with self._lock:
+            self._closed = True
+            if self._file is None:
+                return
+            try:
+                self._file.close()
+                self._part.replace(self.path)
+            except OSError as error:
+                raise self._cannot(error) from error
+            finally:
+                self._file = None
+
+    def _cannot(self, error: OSError) -> CatalogError:
+        return CatalogError(
+            f"the rejects file {self.path} cannot be written: {error.strerror or error}",
+            hint="name another one with --rejects",
+        )

@@ -1,0 +1,201 @@
+"""A row on its way through the ingest, and the work that is done on it in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from es_xmodal.catalog.document import to_document
+from es_xmodal.catalog.product import Product
+from es_xmodal.encoders.base import Encoder
+from es_xmodal.errors import PictureError
+from es_xmodal.ingest.document import row_hash, text_for_vector
+from es_xmodal.ingest.report import Tally
+from es_xmodal.media.picture import content_hash, decode_picture
+from es_xmodal.media.source import PictureSource
+from es_xmodal.store.vectors import VectorStore, vector_key
+from es_xmodal.vectors import Vector
+
+DECODE_SCALE = 4
+"""JPEGs may be decoded down to so many times the side that the encoder sees."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Shot:
+    """One picture of a row."""
+
+    number: int
+    """Place in the row's list of images, from 0."""
+    ref: str
+    content: str = ""
+    """Content hash; empty where the picture could not be read."""
+    failure: tuple[str, str, str] | None = None
+    """Stage, code and reason why it is not used."""
+    prepared: Any = None
+    vectors: dict[str, Vector] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """What the row's hash sees of it."""
+        return self.content if self.failure is None else f"!{self.failure[1]}:{self.content}"
+
+    def fail(self, error: PictureError) -> None:
+        """Note why the picture is not used."""
+        self.failure = ("picture", error.code, error.message)
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One product on its way."""
+
+    product: Product
+    document: dict[str, Any]
+    """The fields that come from the row alone."""
+    shots: list[Shot]
+    hash: str
+    text: str
+    known_hash: str | None = None
+    """Hash of the document that the index holds already."""
+    text_vector: Vector | None = None
+    text_failure: str | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the index holds this very document."""
+        return self.known_hash == self.hash
+
+    @property
+    def undecoded(self) -> list[Shot]:
+        """Pictures that still need a vector."""
+        return [shot for shot in self.shots if shot.failure is None and not shot.vectors]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loader:
+    """Does to rows what can be done in threads."""
+
+    encoder: Encoder
+    text_fingerprint: str
+    store: VectorStore
+    pictures: PictureSource
+    tally: Tally
+    known_hashes: Callable[[Sequence[str]], dict[str, str]]
+    """Ids -> hashes of the documents that the index holds."""
+
+    def load(self, products: Sequence[Product]) -> list[Row]:
+        """Read and hash pictures, see which rows changed, look up vectors.
+
+        Args:
+            products: some rows.
+
+        Returns:
+            The same rows; unchanged ones without vectors.
+
+        Raises:
+            StoreError: the store cannot be read.
+            ClusterError: the index cannot be asked.
+        """
+        with self.tally.time("load"):
+            rows = [self._row(product) for product in products]
+            known = self.known_hashes([row.product.id for row in rows])
+            for row in rows:
+                row.known_hash = known.get(row.product.id)
+            changed = [row for row in rows if not row.unchanged]
+            with self.tally.time("store"):
+                self._find_pictures([shot for row in changed for shot in row.undecoded])
+                self._find_texts(changed)
+            return rows
+
+    def decode(self, row: Row) -> Row:
+        """Decode and prepare the pictures that the store does not know.
+
+        Args:
+            row: as `load` returned it.
+
+        Returns:
+            The same row.
+        """
+        with self.tally.time("decode"):
+            for shot in row.undecoded:
+                try:
+                    data = self.pictures.read(shot.ref)
+                    if content_hash(data) != shot.content:
+                        raise PictureError("the file changed while it was read", code="changed")
+                    side = DECODE_SCALE * self.encoder.info.picture_side
+                    shot.prepared = self.encoder.prepare(decode_picture(data, source=shot.ref, max_side=side))
+                except PictureError as error:
+                    shot.fail(error)
+            return row
+
+    def rehash(self, row: Row) -> str:
+        """Return the row's hash as it is now, failed pictures and text included."""
+        marks = [shot.mark for shot in row.shots] + (["!text"] if row.text_failure else [])
+        info = self.encoder.info
+        return row_hash(row.document, marks, encoder=info.fingerprint, text=self.text_fingerprint)
+
+    def picture_key(self, shot: Shot, space: str) -> bytes:
+        """Return the store's key of a picture's vector."""
+        return vector_key(
+            fingerprint=self.encoder.info.fingerprint, space=space, kind="picture", content=shot.content
+        )
+
+    def text_key(self, text: str, space: str) -> bytes:
+        """Return the store's key of a text's vector."""
+        return vector_key(fingerprint=self.encoder.info.fingerprint, space=space, kind="text", content=text)
+
+    def find(self, shots: Sequence[Shot]) -> list[Shot]:
+        """Look up pictures in the store.
+
+        Args:
+            shots: readable pictures without vectors.
+
+        Returns:
+            Those that were found; they have their vectors now.
+        """
+        spaces = [space.name for space in self.encoder.info.spaces_of("picture")]
+        keys = [self.picture_key(shot, space) for shot in shots for space in spaces]
+        found = self.store.get_many(keys) if keys else []
+        for at, shot in enumerate(shots):
+            vectors = found[at * len(spaces) : (at + 1) * len(spaces)]
+            whole = {name: one for name, one in zip(spaces, vectors, strict=True) if one is not None}
+            if len(whole) == len(spaces):
+                shot.vectors = whole
+        return [shot for shot in shots if shot.vectors]
+
+    def _row(self, product: Product) -> Row:
+        shots = [Shot(number=at, ref=ref) for ref, at in _places(product.images).items()]
+        for shot in shots:
+            try:
+                shot.content = content_hash(self.pictures.read(shot.ref))
+            except PictureError as error:
+                shot.fail(error)
+        row = Row(
+            product=product,
+            document=to_document(product),
+            shots=shots,
+            hash="",
+            text=text_for_vector(product) if self.encoder.info.text_space else "",
+        )
+        row.hash = self.rehash(row)
+        return row
+
+    def _find_pictures(self, shots: Sequence[Shot]) -> None:
+        self.tally.add("reused_vectors", len(self.find(shots)))
+
+    def _find_texts(self, rows: Sequence[Row]) -> None:
+        space = self.encoder.info.text_space
+        if space is None or not rows:
+            return
+        found = self.store.get_many([self.text_key(row.text, space) for row in rows])
+        for row, vector in zip(rows, found, strict=True):
+            row.text_vector = vector
+        self.tally.add("reused_vectors", sum(vector is not None for vector in found))
+
+
+def _places(refs: Sequence[str]) -> dict[str, int]:
+    """Each reference once, with its first place."""
+    places: dict[str, int] = {}
+    for at, ref in enumerate(refs):
+        places.setdefault(ref, at)
+    return places

@@ -1,0 +1,228 @@
+"""Bulk requests in flight while the next documents are made."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import orjson
+from elasticsearch import Elasticsearch
+
+from es_xmodal.cluster.errors import address, cluster_errors, reason_of
+from es_xmodal.cluster.transport import pause_s
+from es_xmodal.errors import ClusterAnswerError, ClusterRefusedError, IndexBusyError
+from es_xmodal.ingest.report import Tally
+
+_log = logging.getLogger(__name__)
+
+_AGAIN: Final = frozenset({429, 502, 503, 504})
+LAST_WAIT_S = 5.0
+_FIELD = re.compile(r"field \[([^\]]+)\]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SenderOptions:
+    """How documents are sent."""
+
+    max_docs: int = 500
+    max_bytes: int = 4 * 1024 * 1024
+    """Of one request; a single larger document goes alone."""
+    threads: int = 2
+    queued: int = 2
+    """Requests that wait for a thread: with `threads` and `max_bytes` the bound of the memory."""
+    attempts: int = 10
+    """For documents that the cluster has no room for now (429, 503), and for whole requests."""
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One document to send."""
+
+    row: Any
+    """Handed back with the result."""
+    id: str
+    body: bytes
+    """JSON on one line."""
+
+
+OnDone = Callable[[Any], None]
+"""The row."""
+OnReject = Callable[[Any, str | None, str], None]
+"""The row, the field if one is named, and the reason."""
+
+
+class Sender:
+    """Cuts documents into bulk requests and sends them in threads.
+
+    Args:
+        client: see `connect`.
+        alias: alias to write to; without it the documents are refused, never a new index made.
+        on_done: called, from a thread, for each document that the cluster confirmed.
+        on_reject: called, from a thread, for each document that the cluster refused for its content.
+        options: sizes and patience.
+        tally: where the seconds go.
+        sleep: how to wait; tests replace it.
+    """
+
+    def __init__(
+        self,
+        client: Elasticsearch,
+        alias: str,
+        *,
+        on_done: OnDone,
+        on_reject: OnReject,
+        options: SenderOptions,
+        tally: Tally,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client.options(
+            request_timeout=options.timeout_s, max_retries=options.attempts - 1, retry_on_timeout=True
+        )
+        self._alias = alias
+        self._on_done, self._on_reject = on_done, on_reject
+        self._options = options
+        self._tally = tally
+        self._sleep = sleep
+        self._chunk: list[Item] = []
+        self._chunk_bytes = 0
+        self._queue: queue.Queue[list[Item] | None] = queue.Queue(maxsize=options.queued)
+        self._error: BaseException | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"bulk-{n}", daemon=True) for n in range(options.threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def add(self, item: Item) -> None:
+        """Take one document; wait while too many requests are under way.
+
+        Args:
+            item: the document.
+
+        Raises:
+            ClusterError: an earlier request failed for good.
+        """
+        size = len(item.body) + len(item.id) + 32
+        full = len(self._chunk) >= self._options.max_docs
+        if self._chunk and (full or self._chunk_bytes + size > self._options.max_bytes):
+            self._flush()
+        self._chunk.append(item)
+        self._chunk_bytes += size
+
+    def close(self) -> None:
+        """Send what is left and wait until everything is confirmed.
+
+        Raises:
+            ClusterError: a request failed for good.
+        """
+        if self._chunk:
+            self._flush()
+        self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._raise()
+
+    def stop(self) -> None:
+        """Give up: what waits is not sent; what is under way is waited for, for a short time."""
+        self._error = self._error or ClusterAnswerError("the run was stopped")
+        while True:
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                break
+        self._queue.put(None)
+        for thread in self._threads:
+            thread.join(timeout=LAST_WAIT_S)
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _flush(self) -> None:
+        self._raise()
+        chunk, self._chunk, self._chunk_bytes = self._chunk, [], 0
+        with self._tally.time("wait"):
+            self._queue.put(chunk)
+        self._raise()
+
+    def _work(self) -> None:
+        while (chunk := self._queue.get()) is not None:
+            if self._error is not None:
+                continue  # emptied, so that the reader never waits for a thread that gave up
+            try:
+                with self._tally.time("write"):
+                    self._send(chunk)
+            except BaseException as error:
+                self._error = self._error or error
+        self._queue.put(None)  # for the next thread
+
+    def _send(self, chunk: Sequence[Item]) -> None:
+        waiting = list(chunk)
+        reason = ""
+        for attempt in range(self._options.attempts):
+            if attempt:
+                wait_s = pause_s(attempt)
+                _log.info("%d documents again in %.1f s: %s", len(waiting), wait_s, reason)
+                self._sleep(wait_s)
+            waiting, reason = self._send_once(waiting)
+            if not waiting or self._error is not None:
+                return
+        raise ClusterAnswerError(
+            f"writing to {self._alias}: {address(self._client)} has no room for {len(waiting)} documents"
+            f" after {self._options.attempts} attempts: {reason}",
+            hint="wait until the cluster is healthy, then run the same command again",
+        )
+
+    def _send_once(self, items: Sequence[Item]) -> tuple[list[Item], str]:
+        """Send, hand out the results, return what is to be sent again and why."""
+        lines: list[bytes] = []
+        for item in items:
+            lines += [_action(item.id), item.body]
+        with cluster_errors(self._client, f"writing to {self._alias}"):
+            answer = self._client.bulk(
+                index=self._alias,
+                operations=cast(Any, lines),  # lines that are bytes are sent as they are
+                require_alias=True,
+                filter_path="items.*.status,items.*.error",
+            ).body
+        results = [next(iter(one.values())) for one in answer.get("items", ())]
+        if len(results) != len(items):
+            raise ClusterAnswerError(
+                f"writing to {self._alias}: {len(items)} documents sent, {len(results)} answered"
+            )
+        again: list[Item] = []
+        reason = ""
+        for item, result in zip(items, results, strict=True):
+            if result["status"] in _AGAIN:
+                again.append(item)
+                reason = reason_of(result)
+            else:
+                self._hand_out(item, result)
+        return again, reason
+
+    def _hand_out(self, item: Item, result: Mapping[str, Any]) -> None:
+        status = result["status"]
+        if 200 <= status < 300:
+            self._on_done(item.row)
+            return
+        reason = reason_of(result)
+        if status in (401, 403):
+            raise ClusterRefusedError(f"writing to {self._alias}: {reason}")
+        if status == 404:
+            raise IndexBusyError(
+                f"{self._alias} is gone: another ingest took it away ({reason})",
+                hint="run one ingest of an index at a time; run this one again when the other is done",
+            )
+        found = _FIELD.search(reason)
+        self._on_reject(item.row, found.group(1) if found else None, reason)
+
+
+def _action(id_: str) -> bytes:
+    return b'{"index":{"_id":' + orjson.dumps(id_) + b"}}"
