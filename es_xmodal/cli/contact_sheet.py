@@ -1,0 +1,150 @@
+"""A picture of several searches: each query beside its best hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from PIL import Image, ImageDraw, ImageFont
+
+from es_xmodal.search.result import Hit, SearchResult
+
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_CELL, _GAP, _TEXT = 170, 14, 66
+_INK, _FAINT, _PAPER, _QUERY = (25, 25, 30), (110, 110, 120), (255, 255, 255), (236, 242, 250)
+# No font is shipped. Pillow looks these up in the system's own font folders.
+_CHINESE_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansSC-Regular.otf",
+    "SourceHanSansSC-Regular.otf",
+    "wqy-zenhei.ttc",
+    "wqy-microhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "PingFang.ttc",
+    "Hiragino Sans GB.ttc",
+    "msyh.ttc",
+    "Arial Unicode.ttf",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """One search of the sheet.
+
+    Attributes:
+        text: the words; may be empty.
+        picture: the query's picture; None when there is none.
+        result: the answer.
+    """
+
+    text: str
+    picture: Path | None
+    result: SearchResult
+
+
+def draw(searches: Sequence[Shown], *, images_root: Path, hits: int = 5) -> Image.Image:
+    """Draw the sheet.
+
+    Args:
+        searches: one row each.
+        images_root: folder below which the products' pictures lie.
+        hits: how many hits of each search.
+
+    Returns:
+        An RGB picture.
+    """
+    row_height = _CELL + _TEXT + _GAP
+    width = (_CELL + _GAP) * (hits + 1) + 3 * _GAP
+    sheet = Image.new("RGB", (width, row_height * len(searches) + _GAP), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, search in enumerate(searches):
+        top = _GAP + number * row_height
+        pen.rectangle((_GAP // 2, top - 6, _GAP + _CELL + 6, top + _CELL + _TEXT - 4), fill=_QUERY)
+        _query_cell(sheet, pen, search, (_GAP, top))
+        for place, hit in enumerate(search.result.hits[:hits]):
+            left = 3 * _GAP + (place + 1) * (_CELL + _GAP)
+            _hit_cell(sheet, pen, hit, images_root, (left, top))
+    return sheet
+
+
+def _query_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, search: Shown, at: tuple[int, int]) -> None:
+    left, top = at
+    if search.picture:
+        _paste(sheet, search.picture, at)
+        _write(pen, (left, top + _CELL + 4), _words(search.text) if search.text else "a photo", 14, lines=3)
+    else:
+        _write(pen, (left + 6, top + 50), _words(search.text), 20, lines=4)
+
+
+def _hit_cell(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, hit: Hit, images_root: Path, at: tuple[int, int]
+) -> None:
+    left, top = at
+    shown = hit.best_image or next(iter(hit.source.get("images", ())), None)
+    if shown:
+        _paste(sheet, images_root / shown, at)
+    else:
+        pen.rectangle((left, top, left + _CELL, top + _CELL), outline=_FAINT)
+    _write(pen, (left, top + _CELL + 4), str(hit.source.get("title", hit.id)), 13, lines=2)
+    _write(pen, (left, top + _CELL + 42), f"{hit.rank}.  {hit.score:.3f}", 12, lines=1, fill=_FAINT)
+
+
+def _paste(sheet: Image.Image, path: Path, at: tuple[int, int]) -> None:
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((_CELL, _CELL))
+    left, top = at
+    sheet.paste(small, (left + (_CELL - small.width) // 2, top + (_CELL - small.height) // 2))
+
+
+def _words(text: str) -> str:
+    if text.isascii() or _chinese_font(14) is not None:
+        return f"“{text}”"
+    return "(words in Chinese; this machine has no font for them)"
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    size: int,
+    *,
+    lines: int,
+    fill: tuple[int, int, int] = _INK,
+) -> None:
+    font: Font = ImageFont.load_default(size) if text.isascii() else _any_font(size)
+    left, top = at
+    for number, line in enumerate(_wrap(text, font, _CELL, lines)):
+        pen.text((left, top + number * (size + 5)), line, font=font, fill=fill)
+
+
+def _any_font(size: int) -> Font:
+    return _chinese_font(size) or ImageFont.load_default(size)
+
+
+def _chinese_font(size: int) -> Font | None:
+    for name in _CHINESE_FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return None
+
+
+def _wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
+    """Break at spaces, or anywhere in Chinese; what does not fit ends in an ellipsis."""
+    pieces = text.split(" ") if text.isascii() else list(text)
+    joint = " " if text.isascii() else ""
+    rows = [""]
+    for piece in pieces:
+        longer = f"{rows[-1]}{joint}{piece}" if rows[-1] else piece
+        if font.getlength(longer) <= width or not rows[-1]:
+            rows[-1] = longer
+        else:
+            rows.append(piece)
+    if len(rows) <= lines:
+        return rows
+    return [*rows[: lines - 1], f"{rows[lines - 1]}…"]

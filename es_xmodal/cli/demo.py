@@ -1,0 +1,91 @@
+"""`es-xmodal demo`: the main job on the sample catalogue, from nothing to a ranking."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import click
+
+from es_xmodal.app import Shop
+from es_xmodal.cli.common import settings_for
+from es_xmodal.cli.contact_sheet import Shown, draw
+from es_xmodal.cli.render import result_table
+from es_xmodal.errors import UsageError
+from es_xmodal.resources import data_path
+
+INDEX = "products"
+# (title, words, picture below the sample's folder)
+SEARCHES = (
+    ("words, in English", "couch in leather", None),
+    ("words, in Chinese", "红色网线", None),
+    ("a photo", "", "photos/running-shoe.jpg"),
+    ("a photo and words", "换成灰绿色", "photos/yellow-chair.jpg"),
+)
+
+
+@click.command()
+@click.option("--url", metavar="URL", help="An Elasticsearch to use instead of a local one.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("demo.png"),
+    show_default=True,
+    help="Where the picture goes.",
+)
+def demo(url: str | None, out: Path) -> int:
+    """Start a local Elasticsearch, ingest the sample catalogue, show three kinds of search.
+
+    Afterwards the local Elasticsearch runs on, to be tried; `es-xmodal down` stops it.
+    """
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"{out}: there is no such folder", hint="give --out a path in an existing one")
+    url = url or _local_url()
+    sample = data_path("ingest", "sample")
+    _ingest(sample / "catalog.jsonl", url)
+    shown = []
+    with Shop(settings=settings_for(url), index=INDEX) as shop:
+        for title, text, photo in SEARCHES:
+            picture = sample / photo if photo else None
+            result = shop.search(text, images=[str(picture)] if picture else [], size=5)
+            command = " ".join(
+                filter(None, [f'"{text}"' if text else "", f"--image {photo}" if photo else ""])
+            )
+            click.secho(f"\n{title}: es-xmodal search {command}", bold=True)
+            result_table(result)
+            shown.append(Shown(text=text, picture=picture, result=result))
+    draw(shown, images_root=sample).save(out)
+    _how_to_go_on(out, sample)
+    return 0
+
+
+def _local_url() -> str:
+    from es_xmodal.cli.node import start_detached
+
+    return start_detached(port=None if _is_free(9200) else 0)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _ingest(catalog: Path, url: str) -> None:
+    from es_xmodal.cli.ingest import ingest
+    from es_xmodal.cli.main import run
+
+    code = run(ingest, [str(catalog), "--index", INDEX, "--url", url])
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _how_to_go_on(out: Path, sample: Path) -> None:
+    click.secho(f"\nThe same as a picture: {out}", bold=True)
+    click.echo(
+        "Go on with:\n"
+        '  es-xmodal search "green plant" --filter "price<=20" --explain\n'
+        f"  es-xmodal search --image {sample / 'photos' / 'table-lamp.jpg'}\n"
+        '  es-xmodal plan "red cable"              the requests, for Kibana\'s Console\n'
+        "  es-xmodal ingest YOUR_CATALOG.jsonl --index myshop\n"
+        "  es-xmodal down                          stop the local Elasticsearch"
+    )
