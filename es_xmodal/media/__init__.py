@@ -1,1 +1,1 @@
-"""How do I get a picture safely."""
+"""How a picture is fetched and decoded safely."""

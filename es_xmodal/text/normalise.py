@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 _MAX_CLUSTER = 32
+_BLANKS: Final = frozenset(" \t\n\v\f\r")
 _SPECIAL: Final = {
     "™": " ",
     "℠": " ",
@@ -114,7 +115,7 @@ def _without_accents(text: str) -> str:
 
 
 def _plain(char: str) -> str:
-    if char.isspace():
+    if char in _BLANKS:
         return " "
     category = unicodedata.category(char)
     if category == "Nd":

@@ -28,8 +28,9 @@ COMPOUND: Final = re.compile(
 """A compound, as a pattern over character classes."""
 
 _SIDES = re.compile(r"[^/+*×]+")
+_AMOUNT = r"\d{1,6}(?:\.\d{1,4})?"
 _SIZE = re.compile(
-    r"(?<![\w.])\d{1,6}(?:\.\d{1,4})?(?: ?[a-z]{1,2})?(?: ?[x*×] ?\d{1,6}(?:\.\d{1,4})?(?: ?[a-wyz]{1,2})?){1,2}(?![\w.])"
+    rf"(?<![\w.]){_AMOUNT}(?: ?[a-z]{{1,2}})?(?: ?[x*×] ?{_AMOUNT}(?: ?[a-wyz]{{1,2}})?){{1,2}}(?![\w.])"
 )
 _SIZE_SIDE = re.compile(r"([\d.]+) ?([a-wyz]*)")
 _PART = re.compile(r"(?:\d+(?:,\d{3})+(?!\d)|[^\W_]|(?<=\d)\.(?=\d)|[^\w\-.&',])+")

@@ -1,0 +1,172 @@
+"""Vectors by content, on disk, for all indices of one machine.
+
+An entry is found by what was embedded (a hash of the picture's bytes, or the text) and by what embedded
+it (the encoder's fingerprint and space), so that a price edit, a re-index or a second index encodes
+nothing again. The file is LMDB: any number of processes may read and write it at once, and a process
+that is killed leaves the last complete state behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal
+
+import numpy as np
+
+from es_xmodal.errors import StoreError
+from es_xmodal.store.environment import Environment
+from es_xmodal.vectors import MAX_DIM, Vector
+
+_LOG = logging.getLogger(__name__)
+
+KEY_BYTES: Final = 32
+_MAGIC: Final = b"exv"
+_VERSION: Final = 1
+_HEADER: Final = struct.Struct("<3sBI")
+_CHECKSUM: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreStats:
+    """How full the store is.
+
+    Args:
+        entries: vectors in it.
+        used_bytes: what they take on disk.
+    """
+
+    entries: int
+    used_bytes: int
+
+
+def vector_key(*, fingerprint: str, space: str, kind: Literal["picture", "text"], content: str) -> bytes:
+    """Return the key of a vector: 32 bytes.
+
+    Args:
+        fingerprint: of the encoder.
+        space: name of the encoder's space.
+        kind: what was embedded.
+        content: SHA-256 of the picture's bytes, or the text itself.
+    """
+    parts = json.dumps([fingerprint, space, kind, content])  # unambiguous, and ASCII even for lone surrogates
+    return hashlib.sha256(parts.encode("ascii")).digest()
+
+
+class VectorStore:
+    """The vectors that this machine has computed before; a context manager.
+
+    Use it from any thread and any process; a process that was forked from one with an open store may go on
+    using it. Every value carries a checksum: one that is damaged counts as missing, and storing it again
+    repairs it.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    @classmethod
+    def open(cls, path: Path) -> VectorStore:
+        """Open the store in this folder, which is made when it is missing.
+
+        Args:
+            path: a folder on a local disk.
+
+        Raises:
+            StoreError: it cannot be made, or it is damaged.
+        """
+        return cls(Environment(path))
+
+    def get_many(self, keys: Sequence[bytes]) -> list[Vector | None]:
+        """Return the vector of each key, or None where there is none.
+
+        Args:
+            keys: of `vector_key`.
+
+        Returns:
+            float32, shape [dim] each, in the order of the keys.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        _check_keys(keys)
+        values = self._environment.get_many(keys)
+        return [
+            None if value is None else self._checked(key, value)
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+    def put_many(self, items: Mapping[bytes, Vector]) -> None:
+        """Store vectors, all or none of them; what has the same key is replaced.
+
+        Args:
+            items: key to vector, float32, shape [dim].
+
+        Raises:
+            StoreError: the store cannot be written, or a vector is not finite.
+        """
+        _check_keys(items)
+        if items:
+            self._environment.put_many([(key, _packed(vector)) for key, vector in items.items()])
+
+    def stats(self) -> StoreStats:
+        """Return how full the store is.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        entries, used_bytes = self._environment.stats()
+        return StoreStats(entries=entries, used_bytes=used_bytes)
+
+    def close(self) -> None:
+        """Close the store; closing it twice does nothing."""
+        self._environment.close()
+
+    def __enter__(self) -> VectorStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _checked(self, key: bytes, value: bytes) -> Vector | None:
+        vector = _unpacked(value)
+        if vector is None:
+            _LOG.warning("entry %s of the vector store is damaged; it is computed again", key.hex()[:16])
+        return vector
+
+
+def _check_keys(keys: Iterable[bytes]) -> None:
+    for key in keys:
+        if len(key) != KEY_BYTES:
+            raise StoreError(f"a key of the vector store has {len(key)} bytes instead of {KEY_BYTES}")
+
+
+def _packed(vector: Vector) -> bytes:
+    values = np.ascontiguousarray(vector, dtype="<f4")
+    if values.ndim != 1 or not 1 <= values.size <= MAX_DIM:
+        raise StoreError(f"a vector of shape {list(values.shape)} cannot be stored")
+    if not np.isfinite(values).all():
+        raise StoreError("a vector with NaN or infinity cannot be stored")
+    body = _HEADER.pack(_MAGIC, _VERSION, values.size) + values.tobytes()
+    return body + _CHECKSUM.pack(zlib.crc32(body))
+
+
+def _unpacked(value: bytes) -> Vector | None:
+    """Return the vector, or None where one bit of it is not as it was written."""
+    if len(value) < _HEADER.size + _CHECKSUM.size:
+        return None
+    body, checksum = value[: -_CHECKSUM.size], value[-_CHECKSUM.size :]
+    magic, version, dim = _HEADER.unpack_from(body)
+    if (magic, version) != (_MAGIC, _VERSION) or len(body) != _HEADER.size + 4 * dim:
+        return None
+    if _CHECKSUM.pack(zlib.crc32(body)) != checksum:
+        return None
+    return np.frombuffer(body, dtype="<f4", offset=_HEADER.size).astype(np.float32)
