@@ -1,0 +1,57 @@
+"""Run the benchmarks on a local node of their own and print a table."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from benchmarks.rows import Row, child_ingest, ingest_memory, ingest_rate, search_overhead
+
+
+@click.command()
+@click.option("--url", help="An Elasticsearch to use. [default: a local node, started for this]")
+@click.option("--rows", default=4000, show_default=True, help="Products of the ingest and search rows.")
+@click.option("--only", type=click.Choice(["ingest", "search", "memory"]), multiple=True)
+@click.option("--json-out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--child", type=int, hidden=True)
+@click.option("--folder", type=click.Path(path_type=Path), hidden=True)
+def main(
+    url: str | None,
+    rows: int,
+    only: tuple[str, ...],
+    json_out: Path | None,
+    child: int | None,
+    folder: Path | None,
+) -> None:
+    """Ratios, measured side by side in one run."""
+    if child is not None and folder is not None and url is not None:
+        click.echo(child_ingest(url, folder, child))
+        return
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="es-xmodal-bench-")))
+        if url is None:
+            from es_xmodal.local import LocalNode
+
+            url = stack.enter_context(LocalNode(data=place / "node")).url
+        measure = {
+            "ingest": lambda: ingest_rate(url, place, rows=rows, rounds=3),
+            "search": lambda: search_overhead(url, place, rows=rows, queries=100),
+            "memory": lambda: ingest_memory(url, place, small=2_000, large=20_000),
+        }
+        done: list[Row] = []
+        for name, run in measure.items():
+            if not only or name in only:
+                click.echo(f"measuring: {name}", err=True)
+                done.append(run())
+                one = done[-1]
+                click.echo(f"{one.name:45} {one.value:8.3f} {one.unit:13} (bound {one.bound}) {one.detail}")
+    if json_out:
+        json_out.write_text(json.dumps([one.to_json() for one in done], indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
