@@ -28,10 +28,11 @@ from es_xmodal.store.vectors import VectorStore
 PICTURES = 100
 _BOTH: frozenset[Modality] = frozenset({"text", "picture"})
 _TEXT = """
-red blue green black white grey steel wooden leather cotton wool small large light travel kitchen garden office
-mug cup bowl plate lamp chair table sofa shelf bag shirt dress coat shoe boot hat scarf watch camera phone laptop
-mouse keyboard cable 红色 蓝色 黑色 白色 纯棉 真皮 不锈钢 陶瓷 便携 加厚 马克杯 台灯 沙发 书架 背包 衬衫 连衣裙 外套
-运动鞋 围巾 手表 相机 手机壳 笔记本 鼠标 键盘 数据线 保温杯 四件套 羊毛被
+red blue green black white grey steel wooden leather cotton wool small large light travel kitchen
+garden office mug cup bowl plate lamp chair table sofa shelf bag shirt dress coat shoe boot hat
+scarf watch camera phone laptop mouse keyboard cable 红色 蓝色 黑色 白色 纯棉 真皮 不锈钢 陶瓷 便携
+加厚 马克杯 台灯 沙发 书架 背包 衬衫 连衣裙 外套 运动鞋 围巾 手表 相机 手机壳 笔记本 鼠标 键盘
+数据线 保温杯 四件套 羊毛被
 """
 _WORDS = _TEXT.split()
 
