@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def main(
             from es_xmodal.local import LocalNode
 
             url = stack.enter_context(LocalNode(data=place / "node")).url
-        measure = {
+        measure: dict[str, Callable[[], Row]] = {
             "ingest": lambda: ingest_rate(url, place, rows=rows, rounds=3),
             "search": lambda: search_overhead(url, place, rows=rows, queries=100),
             "memory": lambda: ingest_memory(url, place, small=2_000, large=20_000),

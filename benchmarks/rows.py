@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.shop import parts_for, write_catalog
 from es_xmodal.cluster.search import msearch, search
@@ -79,12 +80,8 @@ def _recorded(parts: Parts, catalog: Path) -> list[tuple[str, bytes]]:
             bodies.append((item.id, item.body))
             super().add(item)
 
-    original = pipeline.Sender
-    pipeline.Sender = Recorder  # type: ignore[misc]
-    try:
+    with mock.patch.object(pipeline, "Sender", Recorder):
         _ingest(parts, catalog, catalog.parent)
-    finally:
-        pipeline.Sender = original  # type: ignore[misc]
     return bodies
 
 

@@ -107,7 +107,7 @@ def run(command: click.Command, args: Sequence[str] | None = None, *, name: str 
         return 130
     except BrokenPipeError:
         # The reader of the output has gone, as with `| head`; the interpreter must not flush into it.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
 
 

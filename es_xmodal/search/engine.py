@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from elasticsearch import Elasticsearch
 
@@ -27,6 +27,7 @@ from es_xmodal.search.signals import make_signals, needed
 from es_xmodal.text.analyzer import Analyzer
 
 _HIGHLIGHTED = ("title", "description")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +207,7 @@ class Searcher:
         marked = {name: analyzer.mark(str(source[name]), terms) for name in fields}
         return {name: text for name, text in marked.items() if text != source[name]}
 
-    def _with_fresh_target(self, run: Callable[[Target], Any]) -> Any:
+    def _with_fresh_target(self, run: Callable[[Target], _T]) -> _T:
         """Run with the target that is known; when the alias has moved since, look it up and run again.
 
         An alias can be swapped at any time, also between two round trips. Every hit names its index, so a

@@ -34,7 +34,7 @@ ENCODER = EncoderInfo(
     picture_side=8,
 )
 
-DOCUMENTS = {
+DOCUMENTS: dict[str, dict[str, Any]] = {
     "p1": {"title": "red mug", "brand": "Apple", "price": 12.0, "text_vector": [0.6, 0.8]},
     "p2": {"title": "red cup", "price": 25.0, "text_vector": [1.0, 0.0]},
     "p3": {"title": "blue bowl", "price": 15.0, "text_vector": [0.0, 1.0]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -204,7 +205,7 @@ def test_a_leg_in_which_nothing_fits_is_not_blown_up() -> None:
 
 def test_reading_answers() -> None:
     plan = plan_for()
-    answers = [
+    answers: list[dict[str, Any]] = [
         {"hits": {"total": {"value": 7, "relation": "eq"}, "hits": [{"_id": "a", "_score": 4.0}]}},
         {"hits": {"hits": [{"_id": "b", "_score": 0.9}]}},
         {"hits": {"hits": []}},
