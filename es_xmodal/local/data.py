@@ -6,12 +6,15 @@ Elasticsearch answers a data folder that does not fit with a page of Java; the m
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from es_xmodal.errors import LocalNodeError
+from es_xmodal.local.process import ProcessId
 
 _MARK = "es-xmodal-node.json"
+_USERS = "es-xmodal-processes.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +41,20 @@ def write_mark(folder: Path, mark: DataMark) -> None:
     (folder / _MARK).write_text(json.dumps(asdict(mark)) + "\n", encoding="utf-8")
 
 
+def note_users(folder: Path, users: Sequence[ProcessId]) -> None:
+    """Write down which processes use this folder from now on."""
+    (folder / _USERS).write_text(json.dumps([asdict(user) for user in users]), encoding="utf-8")
+
+
+def _user(folder: Path) -> ProcessId | None:
+    """A process that still uses this folder."""
+    try:
+        noted = [ProcessId(**user) for user in json.loads((folder / _USERS).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return None  # Elasticsearch has its own lock for what escapes this one
+    return next((user for user in noted if user.alive), None)
+
+
 def check_data(folder: Path, wanted: DataMark) -> None:
     """Make the data folder, or refuse one that these nodes cannot or must not use.
 
@@ -60,6 +77,11 @@ def check_data(folder: Path, wanted: DataMark) -> None:
                 f"{folder} is not empty and was not made by a local node", hint="choose another --data"
             )
         return
+    user = _user(folder)
+    if user is not None:
+        raise LocalNodeError(
+            f"{folder} is in use by the local node of process {user.pid}", hint="choose another --data"
+        )
     if _number(there.version) > _number(wanted.version):
         problem = f"was written by Elasticsearch {there.version}, which {wanted.version} cannot read"
     elif there.nodes > wanted.nodes:

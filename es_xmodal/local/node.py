@@ -12,7 +12,7 @@ from typing import Any
 
 from es_xmodal.errors import LocalNodeError, MissingExtraError, UsageError
 from es_xmodal.local import machine, paths, probe
-from es_xmodal.local.data import DataMark, check_data, write_mark
+from es_xmodal.local.data import DataMark, check_data, note_users, write_mark
 from es_xmodal.local.jars import DownloadProgress, JarStore
 from es_xmodal.local.java import Java, find_java
 from es_xmodal.local.layout import (
@@ -130,6 +130,7 @@ class Cluster:
             for place in places:
                 self._prepare(place, places, lock, store, home)
                 self.children.append(Child(place, stay=self._stay))
+            note_users(options.data, [child.id for child in self.children])
         except BaseException:
             self.stop()
             raise
