@@ -104,16 +104,15 @@ def _nested(row: dict[str, Any]) -> dict[str, Any]:
     """Move flat `attributes.colour` and `identifiers.sku` into their objects."""
     if not any("." in key and _DOTTED.fullmatch(key) for key in row):
         return row
-    result: dict[str, Any] = {}
+    result = {key: value for key, value in row.items() if not _DOTTED.fullmatch(key)}
     for key, value in row.items():
         match = _DOTTED.fullmatch(key)
-        if match is None:
-            result[key] = {**value, **result.get(key, {})} if isinstance(value, dict) else value
-            continue
-        parent = result.setdefault(match[1], {}) or {}
-        if not isinstance(parent, dict):
-            raise FieldProblem(match[1], "wrong_type", f"{match[1]} is no object, and {show(key)} is there")
-        result[match[1]] = {**parent, match[2]: value}
+        if match:
+            parent = result.get(match[1]) or {}
+            if not isinstance(parent, dict):
+                text = f"{match[1]} is no object, and {show(key)} is there"
+                raise FieldProblem(match[1], "wrong_type", text)
+            result[match[1]] = {**parent, match[2]: value}
     return result
 
 
