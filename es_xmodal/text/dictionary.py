@@ -18,9 +18,6 @@ from typing import Any, NamedTuple
 
 from es_xmodal.errors import SettingsError
 
-_MAX_RUN = 400
-"""Longer runs are cut in pieces: jieba's time and memory grow with the square of a run."""
-
 _LINE = re.compile(r"^(?P<word>.+?)(?:\s+(?P<freq>\d+))?(?:\s+(?P<tag>[a-zA-Z]+))?$")
 
 
@@ -74,7 +71,8 @@ class Segmenter:
     """
 
     def __init__(self, user_words: tuple[UserWord, ...] = ()) -> None:
-        self._tokenizer = _private_tokenizer()
+        table, total = _word_table()
+        self._tokenizer = _private_tokenizer(dict(table) if user_words else table, total)
         self._frequencies: dict[str, int] = self._tokenizer.FREQ
         self._split: set[str] = set()
         for word, frequency in user_words:
@@ -83,13 +81,14 @@ class Segmenter:
     def words(self, run: str) -> Iterator[tuple[str, int]]:
         """Yield the words of a run and where they start in it."""
         at = 0
-        for chunk_start in range(0, len(run), _MAX_RUN):
-            for word in self._tokenizer.cut(run[chunk_start : chunk_start + _MAX_RUN], HMM=True):
-                if word in self._split:
-                    yield from ((char, at + index) for index, char in enumerate(word))
-                else:
-                    yield word, at
-                at += len(word)
+        # HMM=False: jieba's guesses at unknown words depend on what stands beside them, so that a query
+        # and a title often got different ones (docs/text.md has the numbers); they also take quadratic time.
+        for word in self._tokenizer.cut(run, HMM=False):
+            if word in self._split:
+                yield from ((char, at + index) for index, char in enumerate(word))
+            else:
+                yield word, at
+            at += len(word)
 
     def inner_words(self, word: str) -> Iterator[tuple[str, int]]:
         """Yield the dictionary's words of two and three characters inside a longer word."""
@@ -111,21 +110,23 @@ class Segmenter:
             self._frequencies.setdefault(word[:end], 0)
 
 
-def _private_tokenizer() -> Any:
+def _private_tokenizer(table: dict[str, int], total: int) -> Any:
     with warnings.catch_warnings():  # jieba 0.42 imports pkg_resources and has unescaped patterns
         warnings.simplefilter("ignore")
         import jieba
     tokenizer = jieba.Tokenizer()
-    tokenizer.FREQ, tokenizer.total = _prefix_table(_dictionary_path().read_text(encoding="utf-8"))
-    tokenizer.initialized = True
+    tokenizer.FREQ, tokenizer.total, tokenizer.initialized = table, total, True
     return tokenizer
 
 
-def _prefix_table(dictionary: str) -> tuple[dict[str, int], int]:
-    """Return jieba's table: every word with its frequency, every beginning of a word with 0.
+@lru_cache(maxsize=1)
+def _word_table() -> tuple[dict[str, int], int]:
+    """Return jieba's table and the sum of its frequencies; whoever changes the table copies it first.
 
-    Lower case, as the texts are: `T恤` is in the dictionary, `t恤` in the texts.
+    It has every word with its frequency and every beginning of a word with 0, in lower case, as the
+    texts are: `T恤` is in the dictionary, `t恤` in the texts.
     """
+    dictionary = _dictionary_path().read_text(encoding="utf-8")
     cells = dictionary.lower().split()
     words = cells[0::3]
     table = dict(zip(words, map(int, cells[1::3]), strict=True))

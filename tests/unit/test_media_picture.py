@@ -340,8 +340,8 @@ def test_awkward_pictures_look_right() -> None:
     red, green, blue = np.asarray(load("images/animated.gif"), dtype=float).mean(axis=(0, 1))
     assert red > max(green, blue) + 50, "the red frame"
     red, green, blue = np.asarray(load("images/animated.webp"), dtype=float).mean(axis=(0, 1))
-    assert min(red, blue) > green + 20, "the purple frame"
-    assert np.asarray(load("images/sixteen_bit.png")).std() > 10
+    assert min(red, blue) > green + 10, "the purple frame"
+    assert np.asarray(load("images/sixteen_bit.png")).std() > 5
 
 
 @pytest.mark.parametrize(
