@@ -132,6 +132,8 @@ class _Run:
     def run(self) -> IngestReport:
         start = time.perf_counter()
         parts, options = self._parts, self._options
+        # First the file, then the cluster: a wrong path must not leave a half-built index behind.
+        self._source = read_catalog(options.catalog, renames=options.renames)
         destination = open_destination(parts, options)
         try:
             with RejectFile(options.rejects_path) as self._rejects:
@@ -217,10 +219,9 @@ class _Run:
             yield group
 
     def _products(self) -> Iterator[Product]:
-        rows = read_catalog(self._options.catalog, renames=self._options.renames)
         while True:
             with self._tally.time("read"):
-                row = next(rows, None)
+                row = next(self._source, None)
             if row is None:
                 return
             self._tally.add("read")
