@@ -23,7 +23,6 @@ class DataMark:
 
     version: str
     nodes: int
-    x_pack: bool
 
 
 def read_mark(folder: Path) -> DataMark | None:
@@ -86,8 +85,6 @@ def check_data(folder: Path, wanted: DataMark) -> None:
         problem = f"was written by Elasticsearch {there.version}, which {wanted.version} cannot read"
     elif there.nodes > wanted.nodes:
         problem = f"belongs to a cluster of {there.nodes} nodes, {wanted.nodes} would not find its data"
-    elif there.x_pack and not wanted.x_pack:
-        problem = "was written with --x-pack and cannot be read without it"
     else:
         return
     raise LocalNodeError(f"{folder} {problem}", hint="choose another --data, or start it as it was")

@@ -118,7 +118,7 @@ class Cluster:
         machine.check_memory(nodes=options.nodes, heap_mib=self.heap_mib, available_mib=available_mib)
         if options.port:
             machine.check_port(options.port)
-        mark = DataMark(version=options.version, nodes=options.nodes, x_pack=options.x_pack)
+        mark = DataMark(version=options.version, nodes=options.nodes)
         check_data(options.data, mark)
         cache = paths.cache_dir()
         store = JarStore(cache / "jars")

@@ -41,12 +41,13 @@ class UpRequest:
         """Fill in the defaults."""
         version = self.version or DEFAULT_VERSION
         read_lock(version)
-        nodes = self.nodes or 1
-        name = version + ("-x-pack" if self.x_pack else "") + (f"-{nodes}-nodes" if nodes > 1 else "")
+        nodes = 1 if self.nodes is None else self.nodes
+        # A cluster of several nodes has its own data: one node alone could not read them.
+        name = version + (f"-{nodes}-nodes" if nodes > 1 else "")
         return NodeOptions(
             version=version,
             port=DEFAULT_PORT if self.port is None else self.port,
-            nodes=1 if self.nodes is None else self.nodes,
+            nodes=nodes,
             data=self.data.absolute() if self.data else paths.data_dir() / name,
             heap_mib=self.heap_mib,
             x_pack=self.x_pack,

@@ -162,7 +162,7 @@ def test_another_node_than_the_running_one_is_refused(
 
 
 def test_data_that_a_living_node_uses_is_refused(bystander: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    mark = DataMark(version="9.5.3", nodes=1, x_pack=False)
+    mark = DataMark(version="9.5.3", nodes=1)
     write_mark(tmp_path, mark)
     note_users(tmp_path, [ProcessId.of(bystander.pid)])
     with pytest.raises(LocalNodeError, match=f"in use by the local node of process {bystander.pid}"):

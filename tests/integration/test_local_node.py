@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from es_xmodal.errors import LocalNodeError
 from es_xmodal.local import LocalNode, paths, running_url
-from es_xmodal.local.lock import DEFAULT_VERSION
+from es_xmodal.local.java import packaged_java
+from es_xmodal.local.lock import DEFAULT_VERSION, VERSIONS
 from es_xmodal.local.state import read_state
 from tests.support.nodes import call, delete_everything_named, require_local_extra
 
@@ -61,6 +63,28 @@ def test_licence_is_answered_with_x_pack(es_version: str) -> None:
         status, answer = call(node.url, "GET", "/_license")
         assert status == 200
         assert (answer["license"]["type"], answer["license"]["status"]) == ("basic", "active")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_packaged_java_is_enough(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_local_extra()
+    monkeypatch.setattr("es_xmodal.local.node.find_java", packaged_java)
+    with LocalNode(version=version, heap_mib=HEAP_MIB) as node:
+        assert node.cluster.vectors == "DefaultVectorUtilSupport"
+        assert call(node.url, "GET", "/_cluster/health")[1]["status"] == "green"
+
+
+def test_data_follow_an_upgrade_and_more_nodes_but_not_back(tmp_path: Path) -> None:
+    require_local_extra()
+    old, new = VERSIONS[1], VERSIONS[0]
+    with LocalNode(version=old, data=tmp_path, heap_mib=HEAP_MIB) as node:
+        call(node.url, "PUT", "/kept/_doc/1?refresh=true", {"a": 1})
+    with LocalNode(version=new, data=tmp_path, heap_mib=HEAP_MIB, nodes=2) as node:
+        assert call(node.url, "GET", "/kept/_doc/1")[1]["_source"] == {"a": 1}
+    with pytest.raises(LocalNodeError, match=f"written by Elasticsearch {new}"):
+        LocalNode(version=old, data=tmp_path, heap_mib=HEAP_MIB).start()
+    with pytest.raises(LocalNodeError, match="cluster of 2 nodes"):
+        LocalNode(version=new, data=tmp_path, heap_mib=HEAP_MIB).start()
 
 
 def test_two_nodes_form_a_cluster_with_replicas() -> None:

@@ -242,15 +242,14 @@ def test_options_out_of_range(change: dict[str, int], tmp_path: Path) -> None:
         NodeOptions(data=tmp_path, **change)  # type: ignore[arg-type]
 
 
-MARK = DataMark(version="9.5.3", nodes=3, x_pack=True)
+MARK = DataMark(version="9.5.3", nodes=3)
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (DataMark(version="8.19.21", nodes=3, x_pack=True), "was written by Elasticsearch 9.5.3"),
-        (DataMark(version="9.5.3", nodes=1, x_pack=True), "cluster of 3 nodes"),
-        (DataMark(version="9.5.3", nodes=3, x_pack=False), "with --x-pack"),
+        (DataMark(version="8.19.21", nodes=3), "was written by Elasticsearch 9.5.3"),
+        (DataMark(version="9.5.3", nodes=1), "cluster of 3 nodes"),
     ],
 )
 def test_data_that_does_not_fit(tmp_path: Path, wanted: DataMark, words: str) -> None:
@@ -262,7 +261,7 @@ def test_data_that_does_not_fit(tmp_path: Path, wanted: DataMark, words: str) ->
 @pytest.mark.parametrize("version", ["9.5.3", "9.10.0", "10.0.0"])
 def test_data_that_fits(tmp_path: Path, version: str) -> None:
     write_mark(tmp_path, MARK)
-    check_data(tmp_path, DataMark(version=version, nodes=3, x_pack=True))
+    check_data(tmp_path, DataMark(version=version, nodes=3))
     assert read_mark(tmp_path) == MARK
 
 
