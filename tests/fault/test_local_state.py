@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from es_xmodal.errors import LocalNodeError
+from es_xmodal.errors import LocalNodeError, MissingExtraError
 from es_xmodal.local import paths, service, state
 from es_xmodal.local.data import DataMark, check_data, note_users, write_mark
 from es_xmodal.local.process import ProcessId, stop_all
@@ -142,6 +142,13 @@ def test_a_busy_port_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
             service.up(request_of(tmp_path, port), detach=True)
     assert read_state() is None
     assert not (tmp_path / "data").exists()
+
+
+def test_without_the_java_bridge_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jpype", None)
+    with pytest.raises(MissingExtraError, match=r"es-xmodal\[local\]"):
+        service.up(request_of(tmp_path, 0), detach=True)
+    assert read_state() is None
 
 
 def test_another_node_than_the_running_one_is_refused(
