@@ -11,8 +11,7 @@ import click
 from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
 
 if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
-
+    from es_xmodal.cluster.client import Client
     from es_xmodal.index.versions import Version
     from es_xmodal.settings import Settings
 
@@ -115,7 +114,7 @@ def drop(version: str, index: str, url: str | None, as_json: bool) -> int:
 
 
 @contextmanager
-def _client(settings: Settings) -> Iterator[Elasticsearch]:
+def _client(settings: Settings) -> Iterator[Client]:
     from es_xmodal.cluster.client import connect
 
     client = connect(settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import orjson
@@ -13,6 +13,9 @@ from pydantic import SecretStr
 
 from es_xmodal.cluster.transport import BackoffTransport
 from es_xmodal.errors import SettingsError
+
+Client: TypeAlias = Elasticsearch
+"""For those who hand a client on and never look inside."""
 
 MAX_RETRIES = 2
 CONNECTIONS = 8
