@@ -27,14 +27,25 @@ def _boost() -> dict[Mode, Weights]:
     }
 
 
+def _original_boosts() -> dict[str, float]:
+    return {
+        "title": 3.0,
+        "titles.*": 3.0,
+        "brand.text": 1.5,
+        "category.text": 1.5,
+        "attribute_pairs.text": 1.5,
+        "description": 1.0,
+        "descriptions.*": 1.0,
+    }
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
     """Field boosts and leg weights.
 
     Attributes:
         field_boosts: token field to its boost in the lexical leg.
-        tie_breaker: share of the fields that are not the best one (`multi_match`, best_fields).
-        original_boost: boost of the un-tokenised fall-back field.
+        original_boosts: un-tokenised field to its boost; they cover what the token fields cover.
         convex: weights by mode for the fusion `convex`; they are divided by their sum.
         boost: weights by mode for the fusion `boost`.
         min_spreads: a vector leg whose best hit lies less than this many spreads above its floor
@@ -45,8 +56,7 @@ class Profile:
     field_boosts: Mapping[str, float] = field(
         default_factory=lambda: {"tokens.title": 3.0, "tokens.attributes": 1.5, "tokens.description": 1.0}
     )
-    tie_breaker: float = 0.3
-    original_boost: float = 0.3
+    original_boosts: Mapping[str, float] = field(default_factory=_original_boosts)
     convex: Mapping[Mode, Weights] = field(default_factory=_convex)
     boost: Mapping[Mode, Weights] = field(default_factory=_boost)
     min_spreads: float = 3.0

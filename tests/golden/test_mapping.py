@@ -1,4 +1,4 @@
-"""The whole body of a new index. Run with ES_XMODAL_WRITE_GOLDEN=1 to write it anew, then read the diff."""
+"""The whole body of a new index. Run with UPDATE_GOLDEN=1 to write it anew, then read the diff."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_body(case: str) -> None:
     encoder, options = CASES[case]
     body = build_body(index_template(), encoder=encoder, options=options)
     path = FOLDER / f"{case}.json"
-    if os.environ.get("ES_XMODAL_WRITE_GOLDEN"):
+    if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
     expected: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     assert body == expected
