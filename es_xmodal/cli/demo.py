@@ -61,8 +61,9 @@ def demo(url: str | None, out: Path) -> int:
 
 def _local_url() -> str:
     from es_xmodal.cli.node import start_detached
+    from es_xmodal.local.state import running_url
 
-    return start_detached(port=None if _is_free(9200) else 0)
+    return running_url() or start_detached(port=None if _is_free(9200) else 0)
 
 
 def _is_free(port: int) -> bool:

@@ -97,6 +97,27 @@ def status(context: click.Context, as_json: bool) -> None:
         context.exit(1)
 
 
+def start_detached(*, port: int | None) -> str:
+    """Start the local node, or find it running, and leave it running.
+
+    Args:
+        port: HTTP port; 0: any free one; None: the default.
+
+    Returns:
+        Its address.
+
+    Raises:
+        LocalNodeError: it cannot be started.
+        MissingExtraError: the `local` extra is not installed.
+    """
+    from es_xmodal.local import service
+
+    result = service.up(service.UpRequest(port=port), detach=True, progress=_Bar(), say=_say)
+    if result.cluster is not None:
+        result.cluster.release()
+    return result.state.url
+
+
 def _print_up(result: UpResult, *, as_json: bool) -> None:
     state = result.state
     if as_json:
