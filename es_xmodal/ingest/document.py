@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ FORMAT = 1
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|[。!?\n]")
 _MAX_SENTENCE_CHARS = 300
+_REMEMBERED_CHARS = 32
 
 WriteVector = Callable[[Vector], Any]
 
@@ -108,4 +110,14 @@ def as_base64(vector: Vector) -> Any:
 
 def _tokens(analyzer: Analyzer, parts: Iterable[str]) -> str:
     texts = dict.fromkeys(part for part in parts if part)
-    return SEPARATOR.join(tokens for tokens in analyzer.index_text(texts) if tokens)
+    found = (
+        _remembered(analyzer, text) if len(text) <= _REMEMBERED_CHARS else analyzer.index_text([text])[0]
+        for text in texts
+    )
+    return SEPARATOR.join(tokens for tokens in found if tokens)
+
+
+@lru_cache(maxsize=1 << 14)
+def _remembered(analyzer: Analyzer, text: str) -> str:
+    """Brands, categories and attribute values come again and again."""
+    return analyzer.index_text([text])[0]
