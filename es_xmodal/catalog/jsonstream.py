@@ -83,10 +83,19 @@ def json_rows(source: Source) -> Rows:
             scanner = _Scanner(stream, str(source.path))
             texts = enumerate(scanner.array() if source.kind == "array" else scanner.array_in_object(), 1)
         for number, text in texts:
-            yield _row(number, text)
+            yield json_row(number, text)
 
 
-def _row(number: int, text: str | None) -> Reject | tuple[int, Any]:
+def json_row(number: int, text: str | None) -> Reject | tuple[int, Any]:
+    """Parse one row.
+
+    Args:
+        number: number of the row.
+        text: the row as JSON; None for one that is too large.
+
+    Returns:
+        The number and the value, or a reject that keeps the text.
+    """
     if text is None:
         reason = f"too_large: the row has over {MAX_ROW_CHARS} characters"
         return Reject(line=number, id=None, stage="read", field=None, reason=reason, row=None)

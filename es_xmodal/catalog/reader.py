@@ -10,14 +10,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from es_xmodal.catalog.columnar import parquet_rows
-from es_xmodal.catalog.jsonstream import json_rows, parse_json
+from es_xmodal.catalog.jsonstream import json_row, json_rows
 from es_xmodal.catalog.product import REJECT_KEYS, STAGES, Product, Reject
 from es_xmodal.catalog.renames import Renames
 from es_xmodal.catalog.row import parse_row
 from es_xmodal.catalog.seen import SeenTexts
 from es_xmodal.catalog.source import inspect, reading
 from es_xmodal.catalog.table import table_rows
-from es_xmodal.catalog.values import FieldProblem
 from es_xmodal.errors import CatalogError
 
 _LOGGER = logging.getLogger(__name__)
@@ -78,18 +77,16 @@ def _checked(
     rename: bool = True,
 ) -> Iterator[Product | Reject]:
     ids, repeats = SeenTexts(), SeenTexts()
-    for item in rows:
+    for read in rows:
+        item = read if isinstance(read, Reject) else _unwrapped(read)
         if isinstance(item, Reject):
             yield item
             continue
         line, value = item
-        refused = _is_reject(value)
-        if refused:
-            value = _text_row(value["row"])
-            # One product may be there once for each of its bad pictures.
-            if not repeats.add(json.dumps(value, sort_keys=True, default=str)):
-                _LOGGER.debug("line %d repeats an earlier row", line)
-                continue
+        # In a rejects file one product may stand once for each of its bad pictures.
+        if item is not read and not repeats.add(json.dumps(value, sort_keys=True, default=str)):
+            _LOGGER.debug("line %d repeats an earlier row", line)
+            continue
         row = renames.apply(value) if rename and isinstance(value, dict) else value
         result = parse_row(row, line=line, sources=renames.pairs)
         if report_duplicates and isinstance(result, Product) and not ids.add(result.id):
@@ -98,15 +95,13 @@ def _checked(
         yield result
 
 
-def _is_reject(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == REJECT_KEYS and value["stage"] in STAGES
+def _unwrapped(read: tuple[int, Any]) -> Reject | tuple[int, Any]:
+    """Take the row out of a line of a rejects file.
 
-
-def _text_row(row: Any) -> Any:
-    """A row that was no JSON is kept as text in a rejects file, where someone may have mended it."""
-    if not isinstance(row, str):
-        return row
-    try:
-        return parse_json(row)
-    except FieldProblem:
-        return row
+    A row that was no JSON is kept as text there, where someone may have mended it.
+    """
+    line, value = read
+    if not (isinstance(value, dict) and value.keys() == REJECT_KEYS and value["stage"] in STAGES):
+        return read
+    row = value["row"]
+    return json_row(line, row) if isinstance(row, str) else (line, row)

@@ -40,7 +40,7 @@ def parse_row(row: Any, *, line: int, sources: Mapping[str, str] | None = None) 
     try:
         if not isinstance(row, dict):
             raise FieldProblem("", "not_an_object", f"a row must be an object, this is {show(row)}")
-        return _product(_nested(row), line, sources or {})
+        return _product(_nested(_clean_names(row)), line, sources or {})
     except FieldProblem as problem:
         return Reject(
             line=line,
@@ -78,7 +78,7 @@ def _product(row: dict[str, Any], line: int, sources: Mapping[str, str]) -> Prod
         raise FieldProblem("title", "empty", "the title is empty")
     amount, written = price(row.get("price"))
     identifiers, others = _identifiers(row.get("identifiers"))
-    extra = {clean_text(k): kept(v, k) for k, v in row.items() if k not in FIELDS and not _language(k)}
+    extra = {k: kept(v, k) for k, v in row.items() if k not in FIELDS and not _language(k)}
     return Product(
         id=identifier,
         title=title,
@@ -98,6 +98,18 @@ def _product(row: dict[str, Any], line: int, sources: Mapping[str, str]) -> Prod
         extra={**extra, "identifiers": others} if others else extra,
         line=line,
     )
+
+
+def _clean_names(row: dict[str, Any]) -> dict[str, Any]:
+    """Clean the names of fields; one that becomes the same as another is kept beside it."""
+    odd = [key for key in row if clean_text(key) != key]
+    if not odd:
+        return row
+    named = {key: value for key, value in row.items() if key not in odd}
+    for key in odd:
+        name = clean_text(key)
+        named[name if name not in named else f"replaced.{name}"] = row[key]
+    return named
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from es_xmodal.errors import CatalogError
 
@@ -110,15 +110,16 @@ def guessed_encoding(sample: bytes, path: Path) -> str:
     text = sample.decode("utf-8", "surrogateescape")
     broken = len(_ESCAPED.findall(text))
     good = sum(1 for c in text if c > "\x7f") - broken
-    if good >= broken:
+    if broken == 0:
         return "utf-8-sig"
     characters = _GB_CHARACTER.findall(sample)
     common = sum(1 for character in characters if character)
     undecoded = len(_ESCAPED.findall(sample.decode("gb18030", "surrogateescape")))
-    if common >= len(characters) * 0.6 and undecoded <= len(characters) * 0.02:
+    fits_gb = common >= len(characters) * 0.6 and undecoded <= len(characters) * 0.02
+    if fits_gb and good < broken * 2:
         return "gb18030"
     lines = text.splitlines()
-    if sum(1 for line in lines if _ESCAPED.search(line)) * 2 < len(lines):
+    if good >= broken or sum(1 for line in lines if _ESCAPED.search(line)) * 2 < len(lines):
         return "utf-8-sig"
     byte = ord(next(iter(_ESCAPED.findall(text)))) - 0xDC00
     raise CatalogError(
@@ -146,11 +147,14 @@ def kind(text: str, path: Path, *, whole: bool) -> Literal["lines", "array", "ob
     if name.endswith(_TABLE_NAMES) and not _JSON_START.match(body):
         return "table"
     lines = [line for line in body.split("\n", 20) if line.strip()]
-    first_is_whole = (len(lines) > 1 or whole) and _is_json(lines[0])
+    first = _json(lines[0]) if len(lines) > 1 or whole else None
     if body[0] == "[":
-        return "lines" if first_is_whole and len(lines) > 1 else "array"
+        # Lines that are lists are bad rows, but rows; a list of objects on one line is a whole catalogue.
+        of_objects = isinstance(first, list) and bool(first) and isinstance(first[0], dict)
+        is_row = first is not None and (name.endswith(_LINES_NAMES) or not of_objects)
+        return "lines" if is_row and len(lines) > 1 else "array"
     if body[0] == "{":
-        many = len(lines) > 1 and (first_is_whole or lines[1].startswith("{"))
+        many = len(lines) > 1 and (first is not None or lines[1].startswith("{"))
         return "lines" if many or name.endswith(_LINES_NAMES) else "object"
     if name.endswith(_LINES_NAMES):
         return "lines"
@@ -159,9 +163,8 @@ def kind(text: str, path: Path, *, whole: bool) -> Literal["lines", "array", "ob
     return "table"
 
 
-def _is_json(line: str) -> bool:
+def _json(line: str) -> Any:
     try:
-        json.loads(line, strict=False)
+        return json.loads(line, strict=False)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
