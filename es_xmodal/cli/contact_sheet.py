@@ -36,11 +36,13 @@ class Shown:
 
     Attributes:
         text: the words; may be empty.
+        gloss: the words in English, for a machine without a font for them.
         picture: the query's picture; None when there is none.
         result: the answer.
     """
 
     text: str
+    gloss: str
     picture: Path | None
     result: SearchResult
 
@@ -74,9 +76,9 @@ def _query_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, search: Shown, at:
     left, top = at
     if search.picture:
         _paste(sheet, search.picture, at)
-        _write(pen, (left, top + _CELL + 4), _words(search.text) if search.text else "a photo", 14, lines=3)
+        _write(pen, (left, top + _CELL + 4), _words(search) or "a photo", 14, lines=3)
     else:
-        _write(pen, (left + 6, top + 50), _words(search.text), 20, lines=4)
+        _write(pen, (left + 6, top + 50), _words(search), 20, lines=4)
 
 
 def _hit_cell(
@@ -100,10 +102,12 @@ def _paste(sheet: Image.Image, path: Path, at: tuple[int, int]) -> None:
     sheet.paste(small, (left + (_CELL - small.width) // 2, top + (_CELL - small.height) // 2))
 
 
-def _words(text: str) -> str:
-    if text.isascii() or _chinese_font(14) is not None:
-        return f"“{text}”"
-    return "(words in Chinese; this machine has no font for them)"
+def _words(search: Shown) -> str:
+    if not search.text:
+        return ""
+    if search.text.isascii() or _chinese_font(14) is not None:
+        return f"“{search.text}”"
+    return f"“{search.gloss}”, in Chinese"
 
 
 def _write(
