@@ -15,7 +15,7 @@ from es_xmodal.vectors import Matrix, Vector
 
 SAMPLE = 512
 """Pictures and texts that are kept."""
-TITLES = 128
+TITLES = 64
 """Titles of the sample that are encoded as queries."""
 _SEED = 20_210
 

@@ -106,7 +106,7 @@ class Embedder:
         new: dict[bytes, Vector] = {}
         for text, result in found.items():
             if not isinstance(result, EncoderError):
-                new |= {self._loader.text_key(text, name): vector for name, vector in result.items()}
+                new[self._loader.text_key(text, space)] = result[space]
         self._tally.add("encoded_texts", sum(not isinstance(one, EncoderError) for one in found.values()))
         self._keep(new)
         for row in rows:

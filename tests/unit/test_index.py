@@ -24,7 +24,7 @@ from es_xmodal.index.meta import Builder, EncoderMeta, IndexMeta, LegCalibration
 from es_xmodal.index.names import check_name, nearest, physical_name, version_number
 from es_xmodal.index.target import load_target
 from es_xmodal.index.versions import drop, list_versions, prune, rollback, serving_version, swap
-from es_xmodal.resources import index_template
+from es_xmodal.resources import data_path, index_template
 from tests.support.encoders import HashEncoder
 from tests.support.fake_node import Answer, Asked, fake_client
 
@@ -378,3 +378,9 @@ def test_an_abandoned_build_is_deleted_and_a_lost_race_is_told() -> None:
     with pytest.raises(IndexBusyError, match="just made by another"):
         begin(cluster.client, blueprint())
     assert "shop-v0003" not in cluster.indices
+
+
+def test_data_that_is_missing_is_named() -> None:
+    assert data_path("mappings", "product.json").is_file()
+    with pytest.raises(SettingsError, match=r"mappings/none\.json"):
+        index_template("none")
