@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import click
@@ -15,12 +16,12 @@ from es_xmodal.errors import UsageError
 from es_xmodal.resources import data_path
 
 INDEX = "products"
-# (title, words, picture below the sample's folder)
+# (title, words, the words in English, picture below the sample's folder)
 SEARCHES = (
-    ("words, in English", "couch in leather", None),
-    ("words, in Chinese", "红色网线", None),
-    ("a photo", "", "photos/running-shoe.jpg"),
-    ("a photo and words", "换成灰绿色", "photos/yellow-chair.jpg"),
+    ("words, in English", "couch in leather", "", None),
+    ("words, in Chinese", "红色网线", "red network cable", None),
+    ("a photo", "", "", "photos/running-shoe.jpg"),
+    ("a photo and words", "换成灰绿色", "in grey-green instead", "photos/yellow-chair.jpg"),
 )
 
 
@@ -45,15 +46,14 @@ def demo(url: str | None, out: Path) -> int:
     _ingest(sample / "catalog.jsonl", url)
     shown = []
     with Shop(settings=settings_for(url), index=INDEX) as shop:
-        for title, text, photo in SEARCHES:
+        for title, text, gloss, photo in SEARCHES:
             picture = sample / photo if photo else None
             result = shop.search(text, images=[str(picture)] if picture else [], size=5)
-            command = " ".join(
-                filter(None, [f'"{text}"' if text else "", f"--image {photo}" if photo else ""])
-            )
-            click.secho(f"\n{title}: es-xmodal search {command}", bold=True)
+            asked = [f'"{text}"'] if text else []
+            asked += [f"--image {_short(picture)}"] if picture else []
+            click.secho(f"\n{title}: {_program()} search {' '.join(asked)}", bold=True)
             result_table(result)
-            shown.append(Shown(text=text, picture=picture, result=result))
+            shown.append(Shown(text=text, gloss=gloss, picture=picture, result=result))
     draw(shown, images_root=sample).save(out)
     _how_to_go_on(out, sample)
     return 0
@@ -82,11 +82,24 @@ def _ingest(catalog: Path, url: str) -> None:
 
 def _how_to_go_on(out: Path, sample: Path) -> None:
     click.secho(f"\nThe same as a picture: {out}", bold=True)
+    program = _program()
     click.echo(
         "Go on with:\n"
-        '  es-xmodal search "green plant" --filter "price<=20" --explain\n'
-        f"  es-xmodal search --image {sample / 'photos' / 'table-lamp.jpg'}\n"
-        '  es-xmodal plan "red cable"              the requests, for Kibana\'s Console\n'
-        "  es-xmodal ingest YOUR_CATALOG.jsonl --index myshop\n"
-        "  es-xmodal down                          stop the local Elasticsearch"
+        f'  {program} search "green plant" --filter "price<=20" --explain\n'
+        f"  {program} search --image {_short(sample / 'photos' / 'table-lamp.jpg')}\n"
+        f'  {program} plan "red cable"          the requests, for Kibana\'s Console\n'
+        f"  {program} ingest YOUR_CATALOG.jsonl --index myshop\n"
+        f"  {program} down                      stop the local Elasticsearch"
     )
+
+
+def _program() -> str:
+    """How this program was called, so that the commands run as printed."""
+    called = Path(sys.argv[0])
+    return _short(called) if called.name == "es-xmodal" and called.exists() else "es-xmodal"
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory where it lies below it."""
+    full = path.absolute()
+    return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(full)
