@@ -54,7 +54,7 @@ def jsonl(rows: list[Any]) -> str:
 
 
 def parquet(rows: list[Any]) -> bytes:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
