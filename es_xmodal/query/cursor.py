@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from es_xmodal.errors import QueryError
+from es_xmodal.query.legs import Leg, LexicalLeg
 from es_xmodal.query.plan import Plan
 
 _FORMAT = 1
@@ -16,10 +17,13 @@ _FORMAT = 1
 
 def plan_digest(plan: Plan) -> str:
     """What a cursor must agree with: index, legs, weights, filters and window, not the page."""
-    request = plan.retrieve()
-    weights = [(leg.name, leg.weight) for leg in plan.legs]
-    shape = [plan.alias, plan.fusion, weights, plan.window, list(request.bodies)]
+    shape = [plan.alias, plan.fusion, plan.window, plan.filters, [_leg_shape(leg) for leg in plan.legs]]
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _leg_shape(leg: Leg) -> list[Any]:
+    what = leg.clause if isinstance(leg, LexicalLeg) else hashlib.sha256(leg.vector.tobytes()).hexdigest()
+    return [leg.name, leg.weight, what]
 
 
 def write_cursor(plan: Plan, *, offset: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from es_xmodal.query.view import Calibration
@@ -77,10 +78,16 @@ class VectorLeg:
         """Whether the field lies in the nested `images`."""
         return self.field.startswith("images.")
 
+    @cached_property
+    def _numbers(self) -> list[float]:
+        # Seven decimals keep float32's precision for a unit vector, and bodies short.
+        rounded: list[float] = self.vector.astype(float).round(7).tolist()
+        return rounded
+
     def _knn(self, k: int, filters: Sequence[Clause]) -> Clause:
         knn: Clause = {
             "field": self.field,
-            "query_vector": [round(float(value), 7) for value in self.vector],
+            "query_vector": self._numbers,
             "k": k,
             "num_candidates": min(MAX_CANDIDATES, max(2 * k, 200)),
         }

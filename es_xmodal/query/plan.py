@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from es_xmodal.errors import QueryError
@@ -92,6 +93,7 @@ class Plan:
         """Whether candidates are retrieved before they are ranked."""
         return self.fusion == "convex"
 
+    @cached_property
     def retrieve(self) -> Request:
         """The first round trip of `convex`: every leg's candidates, ids and scores only."""
         bodies = [

@@ -106,17 +106,17 @@ class Searcher:
         """
 
         def run(target: Target) -> PlannedSearch:
-            plan = self._plan(query, cursor, target)
+            plan, _ = self._plan(query, cursor, target)
             found = self._retrieve(plan, target)
             last = plan.rank(found)
-            first = (plan.retrieve(),) if plan.two_trips else ()
+            first = (plan.retrieve,) if plan.two_trips else ()
             return PlannedSearch(plan=plan, requests=(*first, last) if last else first)
 
         return self._with_fresh_target(run)
 
     def _search(self, query: Query, cursor: str | None, target: Target) -> SearchResult:
         started = time.perf_counter()
-        plan = self._plan(query, cursor, target)
+        plan, terms = self._plan(query, cursor, target)
         found = self._retrieve(plan, target)
         last = plan.rank(found)
         answer: Mapping[str, Any] = {"hits": {"hits": []}}
@@ -129,7 +129,7 @@ class Searcher:
         total = _total(plan, found, answer)
         end = plan.offset + len(ranked)
         return SearchResult(
-            hits=tuple(self._hit(hit, query) for hit in ranked),
+            hits=tuple(self._hit(hit, terms) for hit in ranked),
             total=total,
             took_ms=(time.perf_counter() - started) * 1000,
             fusion=plan.fusion,
@@ -139,15 +139,17 @@ class Searcher:
             warnings=plan.warnings,
         )
 
-    def _plan(self, query: Query, cursor: str | None, target: Target) -> Plan:
+    def _plan(self, query: Query, cursor: str | None, target: Target) -> tuple[Plan, frozenset[str]]:
+        """The plan, and the words to mark in the hits."""
         digest = None
         if cursor is not None:
             digest, offset = read_cursor(cursor)
             query = replace(query, offset=offset)
-        plan = build_plan(query, self._signals(query, target), index_view(target), self._profile)
+        signals = self._signals(query, target)
+        plan = build_plan(query, signals, index_view(target), self._profile)
         if digest is not None:
             check_cursor(digest, plan)
-        return plan
+        return plan, frozenset(signals.terms)
 
     def _retrieve(self, plan: Plan, target: Target) -> dict[str, Found]:
         if not plan.two_trips:
@@ -155,8 +157,8 @@ class Searcher:
         answers = msearch(
             self._client,
             self._index,
-            plan.retrieve().bodies,
-            search_type=plan.retrieve().params["search_type"],
+            plan.retrieve.bodies,
+            search_type=plan.retrieve.params["search_type"],
             timeout_s=self._timeout_s,
         )
         for answer in answers:
@@ -186,7 +188,7 @@ class Searcher:
                 self._analyzer = self._analyzer_for()
             return self._analyzer
 
-    def _hit(self, hit: RankedHit, query: Query) -> Hit:
+    def _hit(self, hit: RankedHit, terms: frozenset[str]) -> Hit:
         source = from_document(hit.source)
         return Hit(
             id=hit.id,
@@ -194,15 +196,14 @@ class Searcher:
             score=hit.ledger.score,
             ledger=hit.ledger,
             source=source,
-            highlight=self._highlight(source, query),
+            highlight=self._highlight(source, terms),
             best_image=hit.best_image,
         )
 
-    def _highlight(self, source: Mapping[str, Any], query: Query) -> dict[str, str]:
-        if not query.text:
+    def _highlight(self, source: Mapping[str, Any], terms: frozenset[str]) -> dict[str, str]:
+        if not terms:
             return {}
         analyzer = self._get_analyzer()
-        terms = set(analyzer.query_terms(query.text))
         fields = [name for name in source if name.split("_")[0] in _HIGHLIGHTED]
         marked = {name: analyzer.mark(str(source[name]), terms) for name in fields}
         return {name: text for name, text in marked.items() if text != source[name]}

@@ -110,7 +110,7 @@ def test_accepted_and_the_same_when_pasted(indices: tuple[httpx.Client, dict[boo
 def test_ranking_adds_up(indices: tuple[httpx.Client, dict[bool, str]]) -> None:
     client, names = indices
     plan = CASES["text_and_image"]
-    found = read_found(plan.legs, send(client, names[False], plan.retrieve()))
+    found = read_found(plan.legs, send(client, names[False], plan.retrieve))
     last = plan.rank(found)
     assert last is not None
     (answer,) = send(client, names[False], last)

@@ -46,7 +46,7 @@ def requests_of(plan: Plan) -> list[Request]:
     """All requests of a plan, as if each leg had found what `FOUND` says."""
     last = plan.rank({leg.name: FOUND[leg.name] for leg in plan.legs})
     assert last is not None
-    return [plan.retrieve(), last] if plan.two_trips else [last]
+    return [plan.retrieve, last] if plan.two_trips else [last]
 
 
 def as_json(plan: Plan) -> list[dict[str, Any]]:

@@ -60,14 +60,14 @@ def test_weights_reach_the_scales_and_add_up_to_one() -> None:
 
 def test_the_same_arguments_give_the_same_requests() -> None:
     one, two = plan_for(), plan_for()
-    assert one.retrieve() == two.retrieve()
+    assert one.retrieve == two.retrieve
     shuffled = {name: FOUND[name] for name in ("image", "text", "lexical")}
     assert json.dumps(one.rank(FOUND).bodies) == json.dumps(two.rank(shuffled).bodies)  # type: ignore[union-attr]
 
 
 def test_the_window_does_not_depend_on_the_page() -> None:
-    assert plan_for(size=5).retrieve() == plan_for(size=50, offset=20).retrieve()
-    assert plan_for(window=30).retrieve().bodies[0]["size"] == 30
+    assert plan_for(size=5).retrieve == plan_for(size=50, offset=20).retrieve
+    assert plan_for(window=30).retrieve.bodies[0]["size"] == 30
 
 
 def test_every_candidate_is_scored_in_every_leg() -> None:
@@ -87,7 +87,7 @@ def test_nothing_found_needs_no_second_request() -> None:
 
 
 def test_filters_stand_in_every_leg() -> None:
-    bodies = plan_for(filters=["price<=20"]).retrieve().bodies
+    bodies = plan_for(filters=["price<=20"]).retrieve.bodies
     clause = {"range": {"price": {"lte": 20.0}}}
     assert bodies[0]["query"]["bool"]["filter"] == [clause]
     assert all(body["knn"]["filter"] == [clause] for body in bodies[1:])
@@ -107,14 +107,14 @@ def test_boost_is_one_request_with_the_filters_in_it() -> None:
 def test_quantised_vectors_are_rescored() -> None:
     plan = build_plan(Query(text="x"), signals(), view(quantised=True))
     assert [leg.quantised for leg in plan.legs if isinstance(leg, VectorLeg)] == [True, True]
-    assert plan.retrieve().bodies[1]["knn"]["rescore_vector"] == {"oversample": 2.0}
-    assert "rescore_vector" not in plan_for().retrieve().bodies[1]["knn"]
+    assert plan.retrieve.bodies[1]["knn"]["rescore_vector"] == {"oversample": 2.0}
+    assert "rescore_vector" not in plan_for().retrieve.bodies[1]["knn"]
 
 
 def test_too_many_words_are_said() -> None:
     plan = build_plan(Query(text="x"), signals(terms=[f"w{n}" for n in range(100)]), view())
     assert "64 of 100" in plan.warnings[0]
-    assert "w64" not in json.dumps(plan.retrieve().bodies[0])
+    assert "w64" not in json.dumps(plan.retrieve.bodies[0])
 
 
 @given(st.text(max_size=300).filter(lambda text: bool(text.strip("\x00 "))))
@@ -124,7 +124,7 @@ def test_no_text_breaks_out_of_the_query(text: str) -> None:
     except QueryError:
         return
     plan = build_plan(query, signals(terms=query.text.split()[:5]), view())
-    body = plan.retrieve().bodies[0]
+    body = plan.retrieve.bodies[0]
     assert list(body) == ["query", "size", "sort", "_source", "track_total_hits"]
     parts = body["query"]["bool"]["should"]
     assert parts[-1]["multi_match"]["query"] == query.text[:512]
@@ -133,7 +133,7 @@ def test_no_text_breaks_out_of_the_query(text: str) -> None:
 
 def test_console_text_runs_as_pasted() -> None:
     plan = plan_for()
-    first = console_text("shop", plan.retrieve()).split("\n")
+    first = console_text("shop", plan.retrieve).split("\n")
     assert first[0] == "GET shop/_msearch"
     assert [json.loads(line) for line in first[1::2]] == [{"search_type": "dfs_query_then_fetch"}] * 3
     second = console_text("my shop", plan.rank(FOUND))  # type: ignore[arg-type]
