@@ -45,19 +45,19 @@ class Reservoir:
         self._random = random.Random(_SEED)
         self.items: list[Sampled] = []
 
-    def add(self, item: Sampled) -> None:
+    def add(self, make: Callable[[], Sampled]) -> None:
         """Offer one item.
 
         Args:
-            item: it may displace another one.
+            make: called where the item is taken; it may displace another one.
         """
         self._seen += 1
         if len(self.items) < self._size:
-            self.items.append(item)
+            self.items.append(make())
             return
         place = self._random.randrange(self._seen)
         if place < self._size:
-            self.items[place] = item
+            self.items[place] = make()
 
 
 def calibrate(

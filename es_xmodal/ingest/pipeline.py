@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,8 +248,10 @@ class _Run:
             return
         with self._tally.time("tokenise"):
             tokens = token_fields(row.product, self._parts.analyzer)
-        self._sample.add(_sampled(row))
-        sender.add(Item(row=row, id=row.product.id, body=self._document(row, tokens)))
+        self._sample.add(partial(_sampled, row))
+        body = self._document(row, tokens)
+        row.forget_vectors()
+        sender.add(Item(row=row, id=row.product.id, body=body))
 
     def _document(self, row: Row, tokens: Mapping[str, str]) -> bytes:
         document = {**row.document, "tokens": tokens, "row_hash": row.hash}
@@ -295,12 +298,16 @@ def _reject(row: Row, stage: str, field_name: str | None, reason: str) -> Reject
 
 
 def _sampled(row: Row) -> Sampled:
-    vectors = next((shot.vectors for shot in row.shots if shot.vectors), {})
+    # Copies: a row of a batch's matrix would keep the whole matrix alive as long as the sample lives.
+    vectors = {
+        name: vector.copy()
+        for name, vector in next((shot.vectors for shot in row.shots if shot.vectors), {}).items()
+    }
     product = row.product
     return Sampled(
         group=product.group_id or product.id,
         title=product.title,
-        text=row.text_vector,
+        text=None if row.text_vector is None else row.text_vector.copy(),
         joint=vectors.get("joint"),
         visual=vectors.get(VISUAL, vectors.get("joint")),
     )

@@ -70,6 +70,12 @@ class Row:
         """Pictures that still need a vector."""
         return [shot for shot in self.shots if shot.failure is None and not shot.vectors]
 
+    def forget_vectors(self) -> None:
+        """Let go of what the document's body holds by now; the row itself waits for its confirmation."""
+        self.text_vector = None
+        for shot in self.shots:
+            shot.vectors = {}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loader:

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -333,7 +334,7 @@ def test_the_sample_is_even_and_the_same_each_time() -> None:
     def take() -> list[str]:
         reservoir = Reservoir(50)
         for number in range(5000):
-            reservoir.add(sampled(number, corner(0)))
+            reservoir.add(partial(sampled, number, corner(0)))
         return [one.group for one in reservoir.items]
 
     first = take()
