@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from elasticsearch import Elasticsearch
@@ -22,7 +23,7 @@ from es_xmodal.query.model import Query
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.view import Calibration, IndexView, Signals
-from es_xmodal.search.result import Hit, SearchResult, Total
+from es_xmodal.search.result import Hit, Marker, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
 from es_xmodal.text.analyzer import Analyzer
 
@@ -126,10 +127,11 @@ class Searcher:
             )
             _check_same_index(target, answer)
         ranked = read_hits(answer, plan.scales(found), offset=plan.offset)
+        marker = partial(self._highlight, terms)
         total = _total(plan, found, answer)
         end = plan.offset + len(ranked)
         return SearchResult(
-            hits=tuple(self._hit(hit, terms) for hit in ranked),
+            hits=tuple(_hit(hit, marker) for hit in ranked),
             total=total,
             took_ms=(time.perf_counter() - started) * 1000,
             fusion=plan.fusion,
@@ -188,19 +190,7 @@ class Searcher:
                 self._analyzer = self._analyzer_for()
             return self._analyzer
 
-    def _hit(self, hit: RankedHit, terms: frozenset[str]) -> Hit:
-        source = from_document(hit.source)
-        return Hit(
-            id=hit.id,
-            rank=hit.rank,
-            score=hit.ledger.score,
-            ledger=hit.ledger,
-            source=source,
-            highlight=self._highlight(source, terms),
-            best_image=hit.best_image,
-        )
-
-    def _highlight(self, source: Mapping[str, Any], terms: frozenset[str]) -> dict[str, str]:
+    def _highlight(self, terms: frozenset[str], source: Mapping[str, Any]) -> dict[str, str]:
         if not terms:
             return {}
         analyzer = self._get_analyzer()
@@ -232,6 +222,18 @@ class Searcher:
             )
         self._target = target
         return target
+
+
+def _hit(hit: RankedHit, marker: Marker) -> Hit:
+    return Hit(
+        id=hit.id,
+        rank=hit.rank,
+        score=hit.ledger.score,
+        ledger=hit.ledger,
+        source=from_document(hit.source),
+        best_image=hit.best_image,
+        marker=marker,
+    )
 
 
 class _AliasMovedError(IndexStateError):

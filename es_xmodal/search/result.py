@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from es_xmodal.query.fusion import Ledger
 
+Marker = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""Product row to the marked texts of its fields."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+def _no_marks(source: Mapping[str, Any]) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hit:
     """One product of the ranking.
 
@@ -19,9 +27,8 @@ class Hit:
         score: the fused score; the sum of the ledger's contributions.
         ledger: raw score, normalised score, weight and contribution of every leg.
         source: the product as a catalogue row.
-        highlight: field to its text with `<em>` around the words that were asked for. The rest of the
-            text is as the shop wrote it, so escape it before it goes into a page.
         best_image: the product's picture that fits best; None when no picture took part.
+        marker: makes `highlight`.
     """
 
     id: str
@@ -29,8 +36,17 @@ class Hit:
     score: float
     ledger: Ledger
     source: Mapping[str, Any]
-    highlight: Mapping[str, str] = field(default_factory=dict)
     best_image: str | None = None
+    marker: Marker = field(default=_no_marks, repr=False, compare=False)
+
+    @cached_property
+    def highlight(self) -> Mapping[str, str]:
+        """Field to its text with `<em>` around the words that were asked for; fields without one are absent.
+
+        The rest of the text is as the shop wrote it, so escape it before it goes into a page. Made when it
+        is first read: tokenising the texts of a page takes longer than everything else that search does here.
+        """
+        return self.marker(self.source)
 
     def to_json(self) -> dict[str, Any]:
         """The hit as JSON values."""
