@@ -114,7 +114,7 @@ class Shop:
             size=size,
             fusion=fusion,
             weights=dict(weights or {}),
-            window=window or self.settings.window,
+            window=self.settings.window if window is None else window,
         )
 
     def search(self, text: str | Query = "", *, cursor: str | None = None, **options: Any) -> SearchResult:

@@ -16,6 +16,8 @@ Mode = Literal["text", "image", "text+image"]
 FUSIONS: tuple[Fusion, ...] = ("convex", "boost")
 LEGS = ("lexical", "text", "image", "visual")
 MAX_TEXT_CHARS = 10_000
+MAX_REACH = 10_000
+"""Elasticsearch's default `index.max_result_window`."""
 MAX_PICTURES = 16
 
 
@@ -67,8 +69,8 @@ class Query:
             raise QueryError("must be 10 to 1000", field="window")
         if not 1 <= self.size <= 1000:
             raise QueryError("must be 1 to 1000", field="size")
-        if self.offset < 0:
-            raise QueryError("must not be negative", field="offset")
+        if not 0 <= self.offset < MAX_REACH:
+            raise QueryError(f"must be 0 to {MAX_REACH - 1}", field="offset")
 
     @property
     def mode(self) -> Mode:

@@ -20,7 +20,7 @@ from es_xmodal.query.filters import filter_clause
 from es_xmodal.query.fusion import Scale, boost_scales, convex_scales
 from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg
 from es_xmodal.query.lexical import lexical_clause
-from es_xmodal.query.model import Fusion, Query
+from es_xmodal.query.model import MAX_REACH, Fusion, Query
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.view import IndexView, Signals
 
@@ -146,7 +146,7 @@ class Plan:
         return {
             "query": query,
             "from": self.offset,
-            "size": self.size,
+            "size": min(self.size, MAX_REACH - self.offset),
             "sort": SORT,
             "track_scores": True,
             "track_total_hits": True,

@@ -19,7 +19,7 @@ from es_xmodal.index.target import Target, load_target
 from es_xmodal.query.answers import RankedHit, read_found, read_hits
 from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
 from es_xmodal.query.legs import VECTOR_FIELDS
-from es_xmodal.query.model import Query
+from es_xmodal.query.model import MAX_REACH, Query
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.view import Calibration, IndexView, Signals
@@ -265,4 +265,4 @@ def _total(plan: Plan, found: Mapping[str, Found], answer: Mapping[str, Any]) ->
     lexical = found.get("lexical")
     value = max(candidates, lexical.total if lexical else 0)
     at_least = bool(lexical and lexical.at_least) or any(leg.name in VECTOR_FIELDS for leg in plan.legs)
-    return Total(value=value, at_least=at_least, reachable=candidates)
+    return Total(value=value, at_least=at_least, reachable=min(candidates, MAX_REACH))

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.unit
         ({"text": "x", "size": 0}, "size"),
         ({"text": "x", "size": 1001}, "size"),
         ({"text": "x", "offset": -1}, "offset"),
+        ({"text": "x", "offset": 10_000}, "offset"),
         ({"text": "x", "window": 5}, "window"),
         ({"text": "x", "fusion": "magic"}, "fusion"),
         ({"text": "x", "weights": {"lexical": float("nan")}}, "weights.lexical"),

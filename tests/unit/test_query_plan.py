@@ -104,6 +104,12 @@ def test_boost_is_one_request_with_the_filters_in_it() -> None:
     assert "ids" not in json.dumps(query)
 
 
+def test_a_page_ends_where_the_server_ends() -> None:
+    request = plan_for(fusion="boost", offset=9_995, size=50).rank({})
+    assert request is not None
+    assert (request.bodies[0]["from"], request.bodies[0]["size"]) == (9_995, 5)
+
+
 def test_quantised_vectors_are_rescored() -> None:
     plan = build_plan(Query(text="x"), signals(), view(quantised=True))
     assert [leg.quantised for leg in plan.legs if isinstance(leg, VectorLeg)] == [True, True]
