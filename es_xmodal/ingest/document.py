@@ -22,7 +22,7 @@ FORMAT = 1
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|[。!?\n]")
 _MAX_SENTENCE_CHARS = 300
-_REMEMBERED_CHARS = 32
+_REMEMBERED_CHARS = 64
 
 WriteVector = Callable[[Vector], Any]
 
@@ -54,12 +54,13 @@ def token_fields(product: Product, analyzer: Analyzer) -> dict[str, str]:
     attributes: list[str] = [product.brand or "", *product.category]
     attributes += [value for values in product.attributes.values() for value in values]
     attributes += product.identifiers.values()
-    texts = {
-        "title": (product.title, *product.titles.values()),
-        "description": (product.description, *product.descriptions.values()),
-        "attributes": attributes,
+    title = (product.title, *product.titles.values())
+    description = (product.description, *product.descriptions.values())
+    return {
+        "title": _joined(analyzer.index_text(_unique(title))),
+        "description": _joined(analyzer.index_text(_unique(description))),
+        "attributes": _joined(_remembered(analyzer, text) for text in _unique(attributes)),
     }
-    return {name: _tokens(analyzer, parts) for name, parts in texts.items()}
 
 
 def row_hash(document: Mapping[str, Any], pictures: Iterable[str], *, encoder: str, text: str) -> str:
@@ -108,16 +109,19 @@ def as_base64(vector: Vector) -> Any:
     return base64.b64encode(vector.astype(">f4").tobytes()).decode("ascii")
 
 
-def _tokens(analyzer: Analyzer, parts: Iterable[str]) -> str:
-    texts = dict.fromkeys(part for part in parts if part)
-    found = (
-        _remembered(analyzer, text) if len(text) <= _REMEMBERED_CHARS else analyzer.index_text([text])[0]
-        for text in texts
-    )
-    return SEPARATOR.join(tokens for tokens in found if tokens)
+def _unique(texts: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys(text for text in texts if text)
 
 
-@lru_cache(maxsize=1 << 14)
+def _joined(tokens: Iterable[str]) -> str:
+    return SEPARATOR.join(one for one in tokens if one)
+
+
 def _remembered(analyzer: Analyzer, text: str) -> str:
     """Brands, categories and attribute values come again and again."""
+    return _short(analyzer, text) if len(text) <= _REMEMBERED_CHARS else analyzer.index_text([text])[0]
+
+
+@lru_cache(maxsize=4096)
+def _short(analyzer: Analyzer, text: str) -> str:
     return analyzer.index_text([text])[0]

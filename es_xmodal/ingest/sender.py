@@ -31,7 +31,7 @@ class SenderOptions:
     """How documents are sent."""
 
     max_docs: int = 500
-    max_bytes: int = 4 * 1024 * 1024
+    max_bytes: int = 2 * 1024 * 1024
     """Of one request; a single larger document goes alone."""
     threads: int = 2
     queued: int = 2
