@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import re
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mini_towers import E5File, picture_tower, read_e5, text_tower
+from mini_towers import E5File, matrix_product, picture_tower, read_e5, text_tower
 from numpy.typing import NDArray
 
 from es_xmodal.encoders.mini.files import DATA, MANIFEST, sha256_of
@@ -32,6 +31,16 @@ Array = NDArray[Any]
 
 HERE = Path(__file__).parent
 LIMIT_BYTES = 60_000_000
+FILES = (
+    "normal.json",
+    "picture.onnx",
+    "pieces.txt",
+    "product.onnx",
+    "scores.npy",
+    "spaces.npz",
+    "text.onnx",
+    "words.npy",
+)
 # Latin (no Vietnamese), general punctuation, CJK punctuation, kana, Han, full width, and some units.
 KEPT = re.compile(
     "[\x00-\u024f\u2000-\u206f\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e\u2581\u2103\xb0\u33a1\xb2\xb3\u2126\u03bc\xd7]*"
@@ -94,24 +103,6 @@ def axes_of(rows: Array, count: int) -> Array:
     return np.ascontiguousarray((vectors * np.sign(largest)[:, None]).T)
 
 
-def expected_features(state: dict[str, Array]) -> Array:
-    """Return the mean of the pooled features, from the last batch norm: E[min(max(x, 0), 6)], x ~ N(b, w^2).
-
-    No picture is needed, so the mean carries nobody's pictures.
-    """
-
-    def positive_part(mean: float, deviation: float) -> float:
-        z = mean / deviation
-        bell = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        return mean * (1 + math.erf(z / math.sqrt(2))) / 2 + deviation * bell
-
-    means = []
-    for shift, scale in zip(state["_bn1.bias"].tolist(), state["_bn1.weight"].tolist(), strict=True):
-        deviation = abs(scale) + 1e-9
-        means.append(positive_part(shift, deviation) - positive_part(shift - 6, deviation))
-    return np.array(means)
-
-
 def unit(rows: Array) -> Array:
     """Return the rows divided by their length."""
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
@@ -141,7 +132,6 @@ def write_spaces(state: dict[str, Array], out: Path) -> None:
         class_texts=(class_texts @ name_axes).astype(np.float16),
         name_axes=name_axes.astype(np.float16),
         picture_axes=picture_axes.astype(np.float16),
-        picture_mean=expected_features(state).astype(np.float32),
     )
 
 
@@ -152,22 +142,14 @@ def build(out: Path) -> int:
     state = classifier_state()
     picture_tower(state, out / "picture.onnx")
     text_tower(e5, out / "text.onnx")
+    matrix_product(out / "product.onnx")
     write_words(e5, out)
     write_spaces(state, out)
-    names = [
-        "normal.json",
-        "picture.onnx",
-        "pieces.txt",
-        "scores.npy",
-        "spaces.npz",
-        "text.onnx",
-        "words.npy",
-    ]
-    listed = {name: sha256_of(out / name) for name in names}
+    listed = {name: sha256_of(out / name) for name in FILES}
     (out / MANIFEST).write_text(
         json.dumps({"files": listed}, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
-    total = sum((out / name).stat().st_size for name in [*names, MANIFEST])
+    total = sum((out / name).stat().st_size for name in [*FILES, MANIFEST])
     if total > LIMIT_BYTES:
         raise SystemExit(f"{total} bytes are more than {LIMIT_BYTES}")
     return total

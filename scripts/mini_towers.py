@@ -137,6 +137,17 @@ def _conv(
     return g.op("Clip", [out, g.weight(np.array(0, np.float32)), g.weight(np.array(6, np.float32))])
 
 
+def matrix_product(path: Path) -> None:
+    """Write a graph that multiplies: a [n, k], b [k, m] -> c [n, m]."""
+    g = Graph()
+    g.op("MatMul", ["a", "b"], output="c")
+    inputs = [
+        helper.make_tensor_value_info("a", TensorProto.FLOAT, ["n", "k"]),
+        helper.make_tensor_value_info("b", TensorProto.FLOAT, ["k", "m"]),
+    ]
+    g.save(path, inputs, [helper.make_tensor_value_info("c", TensorProto.FLOAT, ["n", "m"])])
+
+
 # ---------------------------------------------------------------- texts
 
 

@@ -122,7 +122,7 @@ def test_both_languages_mean_the_same_thing(mini: Encoder) -> None:
 def test_the_same_drawing_smaller_is_nearer_than_another(mini: Encoder) -> None:
     shown = [mug(RED, (600, 480)), mug(RED, (150, 120)), mug(BLUE, (600, 480))]
     a, b, c = mini.encode_pictures([mini.prepare(p) for p in shown])["visual"]
-    assert a @ b > 0.9 and a @ b > a @ c
+    assert a @ b > 0.8 and a @ b > a @ c + 0.05
 
 
 @pytest.fixture

@@ -114,14 +114,22 @@ def test_a_blank_picture_is_its_own_colour() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (224, 224), (500, 333)])
 def test_any_shape_becomes_the_square(size: tuple[int, int]) -> None:
     prepared = prepare_picture(Image.new("RGB", size, (10, 200, 30)))
-    assert prepared.pixels.shape == (SIDE, SIDE, 3) and prepared.pixels.dtype == np.uint8
-    assert (prepared.pixels == (10, 200, 30)).all()
+    assert prepared.views.shape == (2, SIDE, SIDE, 3) and prepared.views.dtype == np.uint8
+    assert (prepared.views == (10, 200, 30)).all()
     assert np.isfinite(prepared.colours).all() and prepared.colours.shape == (len(COLOURS),)
 
 
 def test_the_picture_stands_in_the_middle_on_its_border_colour() -> None:
     image = Image.new("RGB", (200, 100), (255, 255, 255))
     image.paste((0, 0, 0), (60, 30, 140, 70))
-    pixels = prepare_picture(image).pixels
+    pixels = prepare_picture(image).views[0]
     assert (pixels[:50] == 255).all() and (pixels[-50:] == 255).all()
     assert (pixels[112, 112] < 40).all()
+
+
+def test_the_second_view_is_the_centre_in_the_mirror() -> None:
+    image = Image.new("RGB", (200, 100), (255, 255, 255))
+    image.paste((0, 0, 0), (65, 15, 100, 85))
+    whole, centre = prepare_picture(image).views.astype(int).mean(axis=3)
+    assert whole[112, 80] < 40 and whole[112, 144] > 215
+    assert (centre[:, :100] > 215).all() and (centre[:, 124:] < 40).all()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from es_xmodal.encoders.base import JOINT, TEXT, VISUAL, Encoder, EncoderInfo, Space
 from es_xmodal.encoders.mini.files import check_files, open_session
-from es_xmodal.encoders.mini.picture import SIDE, Prepared, prepare_picture
+from es_xmodal.encoders.mini.picture import SIDE, VIEWS, Prepared, prepare_picture
 from es_xmodal.encoders.mini.spaces import JOINT_DIM, VISUAL_DIM, Spaces
 from es_xmodal.encoders.mini.text import DIM, TextTower
 
@@ -34,7 +34,7 @@ class MiniEncoder(Encoder):
     def __init__(self, folder: Path) -> None:
         fingerprint = check_files(folder)
         self._text = TextTower(folder)
-        self._spaces = Spaces(folder / "spaces.npz")
+        self._spaces = Spaces(folder)
         self._picture = open_session(folder / "picture.onnx")
         self.info = EncoderInfo(
             spec="mini",
@@ -51,23 +51,17 @@ class MiniEncoder(Encoder):
         )
 
     def prepare(self, picture: Picture) -> Prepared:
-        """Fit one picture into the tower's square and count its colours."""
+        """Make the tower's two views of one picture and count its colours."""
         return prepare_picture(picture.image)
 
     def _picture_batch(self, batch: Sequence[Any]) -> Mapping[str, NDArray[np.floating]]:
-        pixels = np.stack([item.pixels for item in batch])
-        pooled, logits = self._see(pixels)
-        # A product is the same product in the mirror; the mean of both sees it more steadily.
-        mirrored_pooled, mirrored_logits = self._see(np.ascontiguousarray(pixels[:, :, ::-1]))
+        views = np.concatenate([item.views for item in batch])
+        pooled, logits = self._picture.run(["pooled", "logits"], {"pixels": views})
         return self._spaces.pictures(
-            (pooled + mirrored_pooled) / 2,
-            (logits + mirrored_logits) / 2,
+            pooled.reshape(len(batch), VIEWS, -1).mean(axis=1),
+            logits.reshape(len(batch), VIEWS, -1).mean(axis=1),
             np.stack([item.colours for item in batch]),
         )
-
-    def _see(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        pooled, logits = self._picture.run(["pooled", "logits"], {"pixels": pixels})
-        return pooled, logits
 
     def _text_batch(self, batch: Sequence[str]) -> Mapping[str, NDArray[np.floating]]:
         return self._spaces.texts(self._text.sentences(batch), batch)

@@ -14,7 +14,7 @@ from es_xmodal.errors import EncoderError
 DATA = Path(__file__).parent / "data"
 MANIFEST = "manifest.json"
 
-PREPROCESSING = 1
+PREPROCESSING = 2
 """Raised whenever the code, not the files, changes a vector."""
 
 _MAX_THREADS = 8
