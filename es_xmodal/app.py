@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.client import connect
 from es_xmodal.encoders.registry import load_encoder
+from es_xmodal.media.source import PictureSource
 from es_xmodal.query.filters import Filter, parse_filter
 from es_xmodal.query.model import Fusion, Query
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.resources import index_template
 from es_xmodal.search.engine import PlannedSearch, Searcher
 from es_xmodal.settings import Settings, load_settings
+from es_xmodal.store.vectors import VectorStore
 from es_xmodal.text.analyzer import Analyzer
 from es_xmodal.text.options import TextOptions
 
 if TYPE_CHECKING:
+    from es_xmodal.ingest.pipeline import Parts
     from es_xmodal.search.result import SearchResult
 
 DEFAULT_INDEX = "products"
@@ -25,6 +32,43 @@ DEFAULT_INDEX = "products"
 def make_analyzer(settings: Settings) -> Analyzer:
     """Make the tokeniser that the settings ask for."""
     return Analyzer(TextOptions(user_dictionary=settings.user_dictionary))
+
+
+@contextmanager
+def ingest_parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
+    """Join what an ingest works with, and close it afterwards.
+
+    Args:
+        settings: cluster, encoder, folder of the vector store.
+        images_root: folder that the pictures' paths start from.
+
+    Yields:
+        The parts for `es_xmodal.ingest.pipeline.run_ingest`.
+
+    Raises:
+        SettingsError: a setting cannot be used, or no address is known.
+        EncoderError: the encoder cannot be loaded.
+        StoreError: the vector store cannot be opened.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    from es_xmodal.ingest.pipeline import Parts
+
+    with ExitStack() as stack:
+        client = connect(settings)
+        stack.callback(client.close)
+        capabilities = probe(client)
+        encoder = load_encoder(settings.encoder)
+        stack.callback(encoder.close)
+        store = stack.enter_context(VectorStore.open(settings.data_dir / "vectors"))
+        yield Parts(
+            client=client,
+            encoder=encoder,
+            analyzer=make_analyzer(settings),
+            store=store,
+            pictures=PictureSource(images_root),
+            template=index_template(),
+            base64_vectors=capabilities.base64_vectors,
+        )
 
 
 class Shop:

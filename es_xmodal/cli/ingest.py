@@ -14,7 +14,7 @@ from es_xmodal.cli.common import echo_json, index_option, json_option, settings_
 from es_xmodal.errors import SettingsError
 
 if TYPE_CHECKING:
-    from es_xmodal.ingest.pipeline import OnProgress, Parts
+    from es_xmodal.ingest.pipeline import OnProgress
     from es_xmodal.ingest.report import IngestReport, Tally
     from es_xmodal.settings import Settings
 
@@ -49,13 +49,14 @@ def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
 
     Exit code 1: done, and some rows or pictures did not make it; they stand in the rejects file.
     """
+    from es_xmodal.app import ingest_parts
     from es_xmodal.ingest.pipeline import run_ingest
 
     settings = settings_for(url, encoder=encoder)
     options = _options(settings, asked)
     root = asked["images_root"] or options.catalog.parent
     with ExitStack() as stack:
-        parts = stack.enter_context(_parts(settings, root))
+        parts = stack.enter_context(ingest_parts(settings, root))
         report = run_ingest(parts, options, on_progress=stack.enter_context(_progress()))
     if as_json:
         echo_json(report.to_json())
@@ -85,36 +86,6 @@ def _rename(text: str) -> tuple[str, str]:
     if not sign or not field.strip() or not name.strip():
         raise SettingsError(f"--map {text!r} is no pair", hint="write --map title=name")
     return field.strip(), name.strip()
-
-
-@contextmanager
-def _parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
-    from es_xmodal.app import make_analyzer
-    from es_xmodal.cluster.capabilities import probe
-    from es_xmodal.cluster.client import connect
-    from es_xmodal.encoders.registry import load_encoder
-    from es_xmodal.ingest.pipeline import Parts
-    from es_xmodal.media.source import PictureSource
-    from es_xmodal.resources import index_template
-    from es_xmodal.store.vectors import VectorStore
-
-    with ExitStack() as stack:
-        client = connect(settings)
-        stack.callback(client.close)
-        capabilities = probe(client)
-        encoder = load_encoder(settings.encoder)
-        stack.callback(encoder.close)
-        store = VectorStore.open(settings.data_dir / "vectors")
-        stack.callback(store.close)
-        yield Parts(
-            client=client,
-            encoder=encoder,
-            analyzer=make_analyzer(settings),
-            store=store,
-            pictures=PictureSource(images_root),
-            template=index_template(),
-            base64_vectors=capabilities.base64_vectors,
-        )
 
 
 @contextmanager

@@ -92,6 +92,11 @@ class EncoderInfo:
     licence: str
     picture_side: int
 
+    @property
+    def decode_side(self) -> int:
+        """Pixels a side down to which a picture may be decoded: four times what the tower sees."""
+        return 4 * self.picture_side
+
     def space(self, name: str) -> Space:
         """Return the space of that name.
 

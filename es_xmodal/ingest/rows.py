@@ -17,9 +17,6 @@ from es_xmodal.media.source import PictureSource
 from es_xmodal.store.vectors import VectorStore, vector_key
 from es_xmodal.vectors import Vector
 
-DECODE_SCALE = 4
-"""JPEGs may be decoded down to so many times the side that the encoder sees."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Shot:
@@ -128,7 +125,7 @@ class Loader:
                     data = self.pictures.read(shot.ref)
                     if content_hash(data) != shot.content:
                         raise PictureError("the file changed while it was read", code="changed")
-                    side = DECODE_SCALE * self.encoder.info.picture_side
+                    side = self.encoder.info.decode_side
                     shot.prepared = self.encoder.prepare(decode_picture(data, source=shot.ref, max_side=side))
                 except PictureError as error:
                     shot.fail(error)

@@ -19,6 +19,12 @@ from es_xmodal.vectors import Matrix, Vector, unit_rows
 
 _log = logging.getLogger(__name__)
 
+_HINTS = {
+    "missing": "check the path",
+    "not_a_file": "name a picture file",
+    "not_fetched": "save it, then name the file",
+}
+
 
 def make_signals(query: Query, analyzer: Analyzer | None, encoder: Encoder | None) -> Signals:
     """Tokenise the words and embed words and pictures.
@@ -52,7 +58,7 @@ def _vectors(query: Query, encoder: Encoder) -> dict[str, Vector]:
         if encoder.info.text_space:
             by_leg["text"] = found[encoder.info.text_space][0]
     if query.pictures:
-        pictures = [load_query_picture(one, side=encoder.info.picture_side) for one in query.pictures]
+        pictures = [load_query_picture(one, max_side=encoder.info.decode_side) for one in query.pictures]
         seen = encoder.encode_pictures([encoder.prepare(picture) for picture in pictures])
         joint.append(_mean(seen[JOINT]))
         if VISUAL in seen:
@@ -65,12 +71,12 @@ def _mean(rows: Matrix) -> Vector:
     return mean
 
 
-def load_query_picture(source: str | bytes, *, side: int) -> Picture:
+def load_query_picture(source: str | bytes, *, max_side: int) -> Picture:
     """Read and decode one picture of a query.
 
     Args:
         source: a path, a `data:` URI, or the bytes themselves.
-        side: pixels that the encoder looks at; larger JPEGs are decoded at reduced scale.
+        max_side: larger pictures may be decoded at a reduced scale, down to so many pixels a side.
 
     Returns:
         The picture.
@@ -79,16 +85,26 @@ def load_query_picture(source: str | bytes, *, side: int) -> Picture:
         PictureError: it is missing, too large, or no picture.
     """
     if isinstance(source, bytes):
-        return decode_picture(source, source="the given bytes", max_side=4 * side)
+        return decode_picture(source, source="the given bytes", max_side=max_side)
     name = source if len(source) <= 200 else f"{source[:60]}…"
-    if source.startswith("data:") or "://" in source:
-        data = PictureSource(Path()).read(source)
-    else:
-        path = Path(source).expanduser()
-        if path.is_dir():
-            raise PictureError(f"{name} is a directory", code="not_a_file", hint="name a picture file")
-        data = PictureSource(path.resolve().parent).read(path.name)
-    return decode_picture(data, source=name, max_side=4 * side)
+    return decode_picture(_read(source, name), source=name, max_side=max_side)
+
+
+def _read(source: str, name: str) -> bytes:
+    try:
+        if source.startswith("data:") or "://" in source:
+            return PictureSource(Path()).read(source)
+        # Resolved first: a link in one folder to a picture in another is the caller's own choice.
+        path = Path(source).expanduser().resolve()
+        if path.is_dir() or not source.strip():
+            raise PictureError(f"{name!r} is not a file", code="not_a_file")
+        return PictureSource(path.parent).read(path.name)
+    except PictureError as error:
+        message = f"picture {name!r} does not exist" if error.code == "missing" else error.message
+        hint = error.hint or _HINTS.get(error.code, "")
+        raise PictureError(message, code=error.code, hint=hint) from None
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a loop of links, NUL
+        raise PictureError(f"picture {name!r} cannot be opened: {error}", code="unreadable") from None
 
 
 def needed(weights: Mapping[str, float], legs: Sequence[str]) -> bool:
