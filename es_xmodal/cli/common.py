@@ -38,4 +38,6 @@ def echo_json(value: Any) -> None:
     import orjson
 
     option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
-    click.echo(orjson.dumps(value, option=option | orjson.OPT_SERIALIZE_NUMPY).decode())
+    # As bytes, behind what was written as text: JSON is UTF-8, whatever the terminal's encoding is.
+    sys.stdout.flush()
+    click.echo(orjson.dumps(value, option=option | orjson.OPT_SERIALIZE_NUMPY))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("es_xmodal.cli.index:index", "List, check, swap, roll back and drop indices."),
     "demo": ("es_xmodal.cli.demo:demo", "Start, ingest the sample catalogue, show three searches."),
 }
+
+
+# A group called without a command shows its help; before click 8.2 without an exception.
+_HELP: tuple[type[click.ClickException], ...] = tuple(
+    kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind
+)
 
 
 class LazyGroup(click.Group):
@@ -91,6 +98,9 @@ def run(command: click.Command, args: Sequence[str] | None = None, *, name: str 
     Returns:
         The exit code.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A title in Chinese on a terminal that has no Chinese is no reason to stop.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command.main(
             args=list(args) if args is not None else None, prog_name=name, standalone_mode=False
@@ -99,8 +109,11 @@ def run(command: click.Command, args: Sequence[str] | None = None, *, name: str 
     except XModalError as error:
         click.echo(f"{name}: {_printable(str(error))}", err=True)
         return error.exit_code
-    except click.ClickException as error:
+    except _HELP as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"{name}: {_printable(_one_line(error))}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{name}: interrupted", err=True)
@@ -109,6 +122,13 @@ def run(command: click.Command, args: Sequence[str] | None = None, *, name: str 
         # The reader of the output has gone, as with `| head`; the interpreter must not flush into it.
         sys.stdout = None
         return 0
+
+
+def _one_line(error: click.ClickException) -> str:
+    """What click would say in four lines, and where to read more."""
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    return f"{message} (see `{context.command_path} --help`)" if context else message
 
 
 def _printable(text: str) -> str:

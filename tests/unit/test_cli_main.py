@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 import pytest
 
 from es_xmodal import errors
+from es_xmodal.cli.common import echo_json
 from es_xmodal.cli.main import COMMANDS, LazyGroup, root, run
 
 pytestmark = pytest.mark.unit
@@ -62,6 +66,37 @@ def test_every_command_can_be_loaded() -> None:
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(root, ["serch"]) == 2
     assert "Did you mean search?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["search", "x", "--size", "many"], "'many' is not a valid integer. (see `es-xmodal search --help`)"),
+        (["search", "x", "--fusion", "rrf"], "'rrf' is not one of"),
+        (["search", "x", "--size", "3\x9b31m"], "is not a valid integer"),
+        (["ingest"], "Missing argument 'CATALOG'"),
+        (["index", "swp"], "'swp'"),
+    ],
+)
+def test_a_wrong_call_is_one_line(args: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(root, args) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_text_that_the_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def command() -> None:
+        print("红 mug")
+        echo_json({"title": "红"})
+
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert run(command, []) == 0
+    sys.stdout.flush()
+    assert raw.getvalue().splitlines() == [b"\\u7ea2 mug", '{"title":"红"}'.encode()]
 
 
 def test_every_error_of_the_tree_is_in_its_docstring() -> None:
