@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from es_xmodal.catalog.clean import clean_line
 from es_xmodal.errors import QueryError
 
 Operation = Literal["term", "range", "exists"]
@@ -46,6 +47,8 @@ class Filter:
     bounds: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("field", "value"):
+            object.__setattr__(self, name, clean_line(getattr(self, name)))
         if not self.field:
             raise QueryError("a filter needs a field", field="filters", hint="write FIELD=VALUE")
         if self.operation == "range":
@@ -105,9 +108,12 @@ def _span(field: str, value: str) -> tuple[tuple[str, float], ...]:
 
 def _number(field: str, value: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
         raise QueryError(f"{value!r} is not a number", field=f"filters.{field}") from None
+    if not math.isfinite(number):
+        raise QueryError(f"{value!r} is not a finite number", field=f"filters.{field}")
+    return number
 
 
 def filter_clause(wanted: Filter, fields: Mapping[str, str]) -> Clause:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.unit
     [
         ("brand=Apple", {"term": {"brand": "Apple"}}),
         ("brand = A=B", {"term": {"brand": "A=B"}}),
+        ("brand=A\udcffB\x1b[31mC", {"term": {"brand": "A\ufffdBC"}}),
         ("sku=AB-1", {"term": {"identifiers.sku": "AB-1"}}),
         ("identifiers.ean=20", {"term": {"identifiers.ean": "20"}}),
         ("price=10", {"term": {"price": 10.0}}),
@@ -47,6 +48,8 @@ def test_clause(typed: str, clause: dict[str, object]) -> None:
         ("price>cheap", "not a number"),
         ("price=20..10", "upside down"),
         ("price=nan..1", "not a number"),
+        ("price=nan", "not a finite number"),
+        ("price=-1e999", "not a finite number"),
         ("price>nan", "finite"),
         ("price>=inf", "finite"),
         ("prise=10", "did you mean price?"),
