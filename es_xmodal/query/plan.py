@@ -204,7 +204,7 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         offset=query.offset,
         window=query.window,
         min_spreads=profile.min_spreads,
-        warnings=_warnings(signals, profile),
+        warnings=(*_warnings(signals, profile), *_idle(query, legs)),
     )
 
 
@@ -212,6 +212,14 @@ def _possible(query: Query, view: IndexView) -> list[str]:
     legs = ["lexical", "text"] if query.text else []
     legs += ["image"] + (["visual"] if query.pictures else [])
     return [leg for leg in legs if leg == "lexical" or VECTOR_FIELDS[leg] in view.fields]
+
+
+def _idle(query: Query, legs: list[Leg]) -> tuple[str, ...]:
+    """A weight that cannot have an effect is said, not passed over."""
+    able = {leg.name for leg in legs}
+    idle = [name for name, weight in query.weights.items() if weight > 0 and name not in able]
+    why = f"nothing in this index answers a query of mode {query.mode} there"
+    return tuple(f"the weight of {name} has no effect: {why}" for name in idle)
 
 
 def _warnings(signals: Signals, profile: Profile) -> tuple[str, ...]:

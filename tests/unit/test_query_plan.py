@@ -233,3 +233,9 @@ def test_reading_answers() -> None:
     assert hit.ledger.legs["lexical"].normalised == pytest.approx(1.0)
     assert hit.ledger.legs["text"].raw is None
     assert hit.ledger.score == pytest.approx(scales["lexical"].weight)
+
+
+def test_a_weight_without_effect_is_said() -> None:
+    assert plan_for(weights={"image": 0.5}).warnings == ()
+    (warning,) = plan_for(weights={"visual": 0.5}).warnings
+    assert "visual has no effect" in warning
