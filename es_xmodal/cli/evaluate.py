@@ -13,11 +13,11 @@ from es_xmodal.app import Shop
 from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
 from es_xmodal.cli.render import console
 from es_xmodal.cli.search import parse_weights
-from es_xmodal.errors import UsageError
+from es_xmodal.errors import QueryError, UsageError
 from es_xmodal.evaluation.queries import JudgedQuery, read_qrels, read_queries
 from es_xmodal.evaluation.runner import Evaluation, trec_lines
 from es_xmodal.evaluation.runner import evaluate as run_evaluation
-from es_xmodal.query.model import FUSIONS
+from es_xmodal.query.model import FUSIONS, Query
 from es_xmodal.search.result import SearchResult
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -29,7 +29,7 @@ _KNOBS = ("fusion", "weights", "window")
 @click.option("--queries", required=True, type=_FILE, help="queries.tsv: qid mode lang text image tags.")
 @click.option("--qrels", required=True, type=_FILE, help="Judgements in TREC's format.")
 @click.option("--configs", type=_FILE, help='JSON: {"NAME": {"fusion": ..., "weights": {...}, "window": n}}.')
-@click.option("--fusion", type=click.Choice(FUSIONS), default="convex", show_default=True)
+@click.option("--fusion", type=click.Choice(FUSIONS), help="[default: convex]")
 @click.option("--weight", "weights", multiple=True, metavar="LEG=W")
 @click.option("--run-out", type=_FILE, help="Write the ranking of the first configuration as a TREC run.")
 @click.option("--per-query", is_flag=True, help="With --json: every query's values too.")
@@ -41,7 +41,8 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
 
     Leaves with 1 when a query had no hit at all.
     """
-    default = {"fusion": given["fusion"], "weights": parse_weights(given["weights"])}
+    _check_options(configs, given)
+    default = {"fusion": given["fusion"] or "convex", "weights": parse_weights(given["weights"])}
     knobs = _read_configs(configs) if configs else {"default": default}
     asked, judged = read_queries(queries), read_qrels(qrels)
     if not any(query.qid in judged for query in asked):
@@ -52,9 +53,27 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
         }
     if given["run_out"]:
         name, first = next(iter(done.items()))
-        given["run_out"].write_text("\n".join([*trec_lines(first.run, name), ""]), encoding="utf-8")
+        _write_run(given["run_out"], trec_lines(first.run, "_".join(name.split())))
     _show(done, as_json=given["as_json"], per_query=given["per_query"])
     return 1 if any(one.empty for one in done.values()) else 0
+
+
+def _check_options(configs: Path | None, given: dict[str, Any]) -> None:
+    """Refuse what would have no effect, and what would fail after minutes of searching."""
+    if configs and (given["fusion"] or given["weights"]):
+        raise UsageError("--fusion and --weight do not go with --configs", hint="write them into the file")
+    if given["per_query"] and not given["as_json"]:
+        raise UsageError("--per-query goes with --json only")
+    out = given["run_out"]
+    if out and not out.resolve().parent.is_dir():
+        raise UsageError(f"{out}: there is no such folder", hint="give --run-out a path in an existing one")
+
+
+def _write_run(path: Path, lines: list[str]) -> None:
+    try:
+        path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: the run cannot be written: {error.strerror or error}") from None
 
 
 def _searcher(shop: Shop, options: dict[str, Any]) -> Any:
@@ -80,7 +99,22 @@ def _read_configs(path: Path) -> dict[str, dict[str, Any]]:
             raise UsageError(
                 f"{path}: {name}: unknown {', '.join(sorted(unknown))}", hint=f"knobs: {', '.join(_KNOBS)}"
             )
+        _check_knobs(f"{path}: {name}", options)
     return configs
+
+
+def _check_knobs(where: str, options: dict[str, Any]) -> None:
+    weights, window = options.get("weights", {}), options.get("window", 100)
+    numbers = weights.values() if isinstance(weights, dict) else [None]
+    if not all(type(one) in (int, float) for one in [*numbers, window]) or isinstance(window, float):
+        raise UsageError(
+            f"{where}: weights is an object of numbers, window a whole number",
+            hint='{"weights": {"image": 0.5}, "window": 100}',
+        )
+    try:
+        Query(text="any", **options)
+    except QueryError as error:
+        raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
 
 
 def _show(done: dict[str, Evaluation], *, as_json: bool, per_query: bool) -> None:

@@ -11,7 +11,8 @@ import click
 from es_xmodal.app import Shop
 from es_xmodal.cli.common import F, echo_json, index_option, json_option, settings_for, url_option
 from es_xmodal.cli.render import ledger_table, result_table
-from es_xmodal.errors import QueryError
+from es_xmodal.errors import PictureError, QueryError
+from es_xmodal.media.picture import DEFAULT_LIMITS
 from es_xmodal.query.console import console_text
 from es_xmodal.query.model import FUSIONS, LEGS, Query
 
@@ -54,8 +55,7 @@ def search(url: str | None, index: str, as_json: bool, explain: bool, **asked: A
     result_table(result)
     if explain:
         ledger_table(result)
-    for warning in result.warnings:
-        click.echo(f"note: {warning}", err=True)
+    _say(result.warnings)
     return 0
 
 
@@ -75,22 +75,43 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
             {"index": index, "endpoint": one.endpoint, "params": dict(one.params), "bodies": list(one.bodies)}
             for one in planned.requests
         ]
-        echo_json({"fusion": planned.plan.fusion, "legs": legs, "requests": requests})
+        warnings = list(planned.plan.warnings)
+        echo_json({"fusion": planned.plan.fusion, "legs": legs, "requests": requests, "warnings": warnings})
         return 0
     click.echo("\n\n".join(console_text(index, request) for request in planned.requests))
+    _say(planned.plan.warnings)
     return 0
+
+
+def _say(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        click.echo(f"note: {warning}", err=True)
 
 
 def _query(shop: Shop, asked: dict[str, Any]) -> Query:
     return shop.query(
         asked["text"],
-        images=[sys.stdin.buffer.read() if one == "-" else one for one in asked["images"]],
+        images=_pictures(asked["images"]),
         filters=asked["filters"],
         size=asked["size"],
         fusion=asked["fusion"],
         weights=parse_weights(asked["weights"]),
         window=asked["window"],
     )
+
+
+def _pictures(given: Sequence[str]) -> list[str | bytes]:
+    if given.count("-") > 1:
+        raise QueryError("standard input is given twice", field="image", hint="it holds one picture")
+    return [_standard_input() if one == "-" else one for one in given]
+
+
+def _standard_input() -> bytes:
+    # One byte more than is allowed, so that the one that decodes can tell and an endless pipe ends.
+    data = sys.stdin.buffer.read(DEFAULT_LIMITS.max_bytes + 1)
+    if not data:
+        raise PictureError("standard input is empty", code="empty", hint="write `--image - < photo.jpg`")
+    return data
 
 
 def parse_weights(given: Sequence[str]) -> dict[str, float]:
