@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from es_xmodal.query.fusion import Ledger, Scale, ledger
+from es_xmodal.query.fusion import Fused, Ledger
 from es_xmodal.query.legs import PICTURE_LEGS, Leg
 from es_xmodal.query.plan import Found
 
@@ -57,26 +57,26 @@ def _found(answer: Answer) -> Found:
     )
 
 
-def read_hits(answer: Answer, scales: Mapping[str, Scale], *, offset: int) -> list[RankedHit]:
+def read_hits(answer: Answer, fused: Fused, *, offset: int) -> list[RankedHit]:
     """Read the page.
 
     Args:
         answer: the answer of the last round trip.
-        scales: leg name to scale, as the request was built with.
+        fused: the fusion that the request was built with.
         offset: hits before this page.
 
     Returns:
         The hits, best first.
     """
     rows = answer["hits"]["hits"]
-    return [_hit(row, scales, rank) for rank, row in enumerate(rows, start=offset + 1)]
+    return [_hit(row, fused, rank) for rank, row in enumerate(rows, start=offset + 1)]
 
 
-def _hit(row: Answer, scales: Mapping[str, Scale], rank: int) -> RankedHit:
+def _hit(row: Answer, fused: Fused, rank: int) -> RankedHit:
     return RankedHit(
         id=row["_id"],
         rank=rank,
-        ledger=ledger(scales, row.get("matched_queries", {})),
+        ledger=fused.ledger(row["_id"], row.get("matched_queries", {})),
         source=row["_source"],
         best_image=_best_image(row.get("inner_hits", {})),
     )

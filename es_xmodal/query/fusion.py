@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from es_xmodal.query.legs import Leg
+from es_xmodal.query.legs import Clause, Leg
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +68,91 @@ class Ledger:
         return sum(leg.contribution for leg in self.legs.values())
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AffineFusion:
+    """A weighted sum of scores, each on its leg's scale: `convex` and `boost`.
+
+    Attributes:
+        scales: leg name to scale; a leg without one takes no part.
+    """
+
+    scales: Mapping[str, Scale]
+
+    def clauses(self, legs: Sequence[Leg], only: Clause | None, count: int) -> list[Clause]:
+        """The `should` clauses whose sum is the fused score, up to a constant.
+
+        Args:
+            legs: the legs of the plan.
+            only: filter on the products to score; None means the best `count` of each shard.
+            count: number of products.
+        """
+        taking_part = [(leg, self.scales[leg.name]) for leg in legs if leg.name in self.scales]
+        found = [
+            (leg.score(scale.boost, only, count), leg.without(scale.offset)) for leg, scale in taking_part
+        ]
+        return [clause for pair in found for clause in pair if clause]
+
+    def ledger(self, product: str, boosted: Mapping[str, float]) -> Ledger:
+        """Account for one hit.
+
+        Args:
+            product: its id.
+            boosted: leg name to the score that Elasticsearch reported for it, with the boost in it.
+
+        Returns:
+            The ledger. A leg that did not report contributes 0.
+        """
+        return Ledger({name: _leg_score(scale, boosted.get(name)) for name, scale in self.scales.items()})
+
+
+RRF_CONSTANT = 60
+"""`k` of G. V. Cormack, C. L. A. Clarke, S. Büttcher: Reciprocal Rank Fusion (SIGIR 2009)."""
+_WHISPER = 1e-12
+"""Boost of the legs beside the fused score: so small that no sum changes, and still reported by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RrfFusion:
+    """Weighted reciprocal ranks: the sum over the legs of `weight / (60 + rank)`.
+
+    Attributes:
+        weights: leg name to weight.
+        ranks: leg name to (product id to its rank in the leg, from 1).
+    """
+
+    weights: Mapping[str, float]
+    ranks: Mapping[str, Mapping[str, int]]
+
+    def _score(self, product: str) -> float:
+        return sum(self._part(name, product) for name in self.weights)
+
+    def _part(self, name: str, product: str) -> float:
+        rank = self.ranks.get(name, {}).get(product)
+        return self.weights[name] / (RRF_CONSTANT + rank) if rank else 0.0
+
+    def clauses(self, legs: Sequence[Leg], only: Clause | None, count: int) -> list[Clause]:
+        """The fused score of each product as a constant, and the legs so quiet that they only report."""
+        products = sorted({product for ranks in self.ranks.values() for product in ranks})
+        fused: list[Clause] = [
+            {"constant_score": {"filter": {"ids": {"values": [product]}}, "boost": self._score(product)}}
+            for product in products
+        ]
+        return fused + [leg.score(_WHISPER, only, count) for leg in legs]
+
+    def ledger(self, product: str, boosted: Mapping[str, float]) -> Ledger:
+        """Account for one hit; the normalised score of a leg is `1 / (60 + rank)`."""
+        return Ledger({name: self._leg_score(name, product, boosted.get(name)) for name in self.weights})
+
+    def _leg_score(self, name: str, product: str, boosted: float | None) -> LegScore:
+        part, weight = self._part(name, product), self.weights[name]
+        raw = None if boosted is None else boosted / _WHISPER
+        return LegScore(raw=raw, normalised=part / weight, weight=weight, contribution=part)
+
+
+Fused = AffineFusion | RrfFusion
+"""How the legs of one plan become one score, once it is known what they found."""
+
+
 def convex_scales(legs: Sequence[Leg], tops: Mapping[str, float], min_spreads: float) -> dict[str, Scale]:
     """Fix the scale of every leg that found something.
 
@@ -96,19 +181,6 @@ def convex_scales(legs: Sequence[Leg], tops: Mapping[str, float], min_spreads: f
 def boost_scales(legs: Sequence[Leg]) -> dict[str, Scale]:
     """The scales of the fusion `boost`: raw scores times weights."""
     return {leg.name: Scale(weight=leg.weight, floor=0.0, span=1.0) for leg in legs}
-
-
-def ledger(scales: Mapping[str, Scale], boosted: Mapping[str, float]) -> Ledger:
-    """Account for one hit.
-
-    Args:
-        scales: leg name to scale.
-        boosted: leg name to the score that Elasticsearch reported for it, with the boost in it.
-
-    Returns:
-        The ledger. A leg that did not report contributes 0.
-    """
-    return Ledger({name: _leg_score(scale, boosted.get(name)) for name, scale in scales.items()})
 
 
 def _leg_score(scale: Scale, boosted: float | None) -> LegScore:

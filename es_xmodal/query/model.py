@@ -11,9 +11,9 @@ from es_xmodal.catalog.clean import clean_text
 from es_xmodal.errors import QueryError
 from es_xmodal.query.filters import Filter
 
-Fusion = Literal["convex", "boost"]
+Fusion = Literal["convex", "rrf", "boost"]
 Mode = Literal["text", "image", "text+image"]
-FUSIONS: tuple[Fusion, ...] = ("convex", "boost")
+FUSIONS: tuple[Fusion, ...] = ("convex", "rrf", "boost")
 LEGS = ("lexical", "text", "image", "visual")
 MAX_TEXT_CHARS = 10_000
 MAX_REACH = 10_000

@@ -17,7 +17,7 @@ from typing import Any
 
 from es_xmodal.errors import QueryError
 from es_xmodal.query.filters import filter_clause
-from es_xmodal.query.fusion import Scale, boost_scales, convex_scales
+from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
 from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg
 from es_xmodal.query.lexical import lexical_clause
 from es_xmodal.query.model import MAX_REACH, Fusion, Query
@@ -64,6 +64,11 @@ class Found:
     total: int
     at_least: bool = False
 
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Product to its rank in the leg, from 1."""
+        return {product: rank for rank, product in enumerate(self.ids, start=1)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -91,11 +96,11 @@ class Plan:
     @property
     def two_trips(self) -> bool:
         """Whether candidates are retrieved before they are ranked."""
-        return self.fusion == "convex"
+        return self.fusion != "boost"
 
     @cached_property
     def retrieve(self) -> Request:
-        """The first round trip of `convex`: every leg's candidates, ids and scores only."""
+        """The first of two round trips: every leg's candidates, ids and scores only."""
         bodies = [
             {
                 **leg.retrieve(self.window, self.filters),
@@ -107,12 +112,15 @@ class Plan:
         ]
         return Request(endpoint="_msearch", params=SEARCH_PARAMS, bodies=tuple(bodies))
 
-    def scales(self, found: Mapping[str, Found]) -> dict[str, Scale]:
-        """The scale of every leg, from what the legs found."""
-        if not self.two_trips:
-            return boost_scales(self.legs)
+    def fuse(self, found: Mapping[str, Found]) -> Fused:
+        """How the legs become one score, from what the legs found."""
+        if self.fusion == "boost":
+            return AffineFusion(scales=boost_scales(self.legs))
+        if self.fusion == "rrf":
+            weights = {leg.name: leg.weight for leg in self.legs}
+            return RrfFusion(weights=weights, ranks={name: leg.ranks for name, leg in found.items()})
         tops = {name: leg.top for name, leg in found.items() if leg.top is not None}
-        return convex_scales(self.legs, tops, self.min_spreads)
+        return AffineFusion(scales=convex_scales(self.legs, tops, self.min_spreads))
 
     def rank(self, found: Mapping[str, Found]) -> Request | None:
         """The last round trip: score the candidates in every leg, add up, return the page.
@@ -127,17 +135,10 @@ class Plan:
         if self.two_trips and not ids:
             return None
         only: Body | None = {"ids": {"values": ids}} if self.two_trips else None
-        scales = self.scales(found)
         count = len(ids) if self.two_trips else self.window
-        knn_filter = only or _all_of(self.filters)
-        should: list[Body | None] = []
-        for leg in self.legs:
-            if leg.name in scales:
-                scale = scales[leg.name]
-                should += [leg.score(scale.boost, knn_filter, count), leg.without(scale.offset)]
         clauses = {
             "filter": [only] if only else list(self.filters),
-            "should": [clause for clause in should if clause],
+            "should": self.fuse(found).clauses(self.legs, only or _all_of(self.filters), count),
             "minimum_should_match": 0 if only else 1,
         }
         return Request(endpoint="_search", params=RANK_PARAMS, bodies=(self._page({"bool": clauses}),))

@@ -46,7 +46,7 @@ class Profile:
     Attributes:
         field_boosts: token field to its boost in the lexical leg.
         original_boosts: un-tokenised field to its boost; they cover what the token fields cover.
-        convex: weights by mode for the fusion `convex`; they are divided by their sum.
+        convex: weights by mode for the fusions `convex`, where they are divided by their sum, and `rrf`.
         boost: weights by mode for the fusion `boost`.
         min_spreads: a vector leg whose best hit lies less than this many spreads above its floor
             does not reach a normalised score of 1.
@@ -71,7 +71,11 @@ class Profile:
         Returns:
             Leg name to weight; legs of weight 0 are left out.
         """
-        table: Mapping[Fusion, Mapping[Mode, Weights]] = {"convex": self.convex, "boost": self.boost}
+        table: Mapping[Fusion, Mapping[Mode, Weights]] = {
+            "convex": self.convex,
+            "rrf": self.convex,
+            "boost": self.boost,
+        }
         merged = {**table[query.fusion][query.mode], **query.weights}
         return {leg: weight for leg, weight in merged.items() if weight > 0}
 

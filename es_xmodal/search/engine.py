@@ -126,7 +126,7 @@ class Searcher:
                 self._client, self._index, last.bodies[0], params=last.params, timeout_s=self._timeout_s
             )
             _check_same_index(target, answer)
-        ranked = read_hits(answer, plan.scales(found), offset=plan.offset)
+        ranked = read_hits(answer, plan.fuse(found), offset=plan.offset)
         marker = partial(self._highlight, terms)
         total = _total(plan, found, answer)
         end = plan.offset + len(ranked)

@@ -114,7 +114,7 @@ def test_ranking_adds_up(indices: tuple[httpx.Client, dict[bool, str]]) -> None:
     last = plan.rank(found)
     assert last is not None
     (answer,) = send(client, names[False], last)
-    hits = read_hits(answer, plan.scales(found), offset=0)
+    hits = read_hits(answer, plan.fuse(found), offset=0)
     assert {hit.id for hit in hits} == set(DOCUMENTS)
     scores = [hit.ledger.score for hit in hits]
     assert scores == sorted(scores, reverse=True), "the server adds up in the same order as the ledger"

@@ -35,6 +35,7 @@ CASES: dict[str, Plan] = {
     ),
     "text_lexical_only": plan_for(weights={"text": 0.0, "image": 0.0}),
     "text_quantised": quantised(),
+    "text_rrf": plan_for(fusion="rrf"),
     "text_boost": plan_for(fusion="boost", filters=["price<=20"]),
     "image": plan_for(text="", pictures=("p.jpg",)),
     "image_boost": plan_for(text="", pictures=("p.jpg",), fusion="boost"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from es_xmodal.query.filters import parse_filter
-from es_xmodal.query.fusion import ledger
+from es_xmodal.query.fusion import AffineFusion
 from es_xmodal.query.model import Query
 from es_xmodal.query.plan import Found, Plan, build_plan
 from es_xmodal.query.view import Calibration, IndexView, Signals
@@ -71,12 +71,13 @@ def found_in(scores: Scores, window: int) -> dict[str, Found]:
 def fused(plan: Plan, scores: Scores) -> list[tuple[str, float]]:
     """The whole ranking as the server and the ledger give it: exact scores for every candidate."""
     found = found_in(scores, plan.window)
-    scales = plan.scales(found)
+    how = plan.fuse(found)
+    scales = how.scales if isinstance(how, AffineFusion) else {}
     ids = {product for leg in found.values() for product in leg.ids}
     totals = {}
     for product in ids:
         boosted = {
             leg: scores[leg][product] * scale.boost for leg, scale in scales.items() if product in scores[leg]
         }
-        totals[product] = ledger(scales, boosted).score
+        totals[product] = how.ledger(product, boosted).score
     return sorted(totals.items(), key=lambda item: (-item[1], item[0]))

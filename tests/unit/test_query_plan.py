@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from es_xmodal.errors import QueryError
 from es_xmodal.query.answers import read_found, read_hits
 from es_xmodal.query.console import console_text
 from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
+from es_xmodal.query.fusion import RRF_CONSTANT, AffineFusion, Scale
 from es_xmodal.query.legs import VectorLeg
 from es_xmodal.query.model import Query
-from es_xmodal.query.plan import Found, build_plan
+from es_xmodal.query.plan import Found, Plan, build_plan
 from tests.support.plans import FIELDS, found_in, fused, plan_for, signals, view
 
 pytestmark = pytest.mark.unit
@@ -28,6 +30,12 @@ FOUND = {
 SCORES = st.dictionaries(
     st.sampled_from("abcdefgh"), st.floats(min_value=0.01, max_value=1.0, allow_subnormal=False), max_size=8
 )
+
+
+def affine(plan: Plan, found: Mapping[str, Found]) -> Mapping[str, Scale]:
+    how = plan.fuse(found)
+    assert isinstance(how, AffineFusion)
+    return how.scales
 
 
 def legs_of(**options: object) -> list[str]:
@@ -54,7 +62,7 @@ def test_weight_zero_leaves_a_leg_out() -> None:
 
 def test_weights_reach_the_scales_and_add_up_to_one() -> None:
     plan = plan_for(weights={"lexical": 3.0, "text": 1.0, "image": 0.0})
-    scales = plan.scales(FOUND)
+    scales = affine(plan, FOUND)
     assert {name: scale.weight for name, scale in scales.items()} == {"lexical": 0.75, "text": 0.25}
 
 
@@ -203,10 +211,33 @@ def test_a_better_leg_score_never_ranks_lower(scores: dict[str, dict[str, float]
 
 def test_a_leg_in_which_nothing_fits_is_not_blown_up() -> None:
     plan = plan_for(weights={"lexical": 0.0, "image": 0.0})
-    weak = plan.scales({"text": Found(ids=("a",), top=0.52, total=1)})["text"]
-    strong = plan.scales({"text": Found(ids=("a",), top=0.95, total=1)})["text"]
+    weak = affine(plan, {"text": Found(ids=("a",), top=0.52, total=1)})["text"]
+    strong = affine(plan, {"text": Found(ids=("a",), top=0.95, total=1)})["text"]
     assert (0.52 - weak.floor) / weak.span < 0.2
     assert (0.95 - strong.floor) / strong.span == pytest.approx(1.0)
+
+
+@given(st.fixed_dictionaries({"lexical": SCORES, "text": SCORES, "image": SCORES}))
+def test_rrf_is_its_formula(scores: dict[str, dict[str, float]]) -> None:
+    plan = plan_for(fusion="rrf", weights={"lexical": 1.0, "text": 2.0, "image": 0.5})
+    found = found_in(scores, plan.window)
+    for product, score in fused(plan, scores):
+        expected = sum(
+            weight / (RRF_CONSTANT + found[leg].ids.index(product) + 1)
+            for leg, weight in (("lexical", 1.0), ("text", 2.0), ("image", 0.5))
+            if product in found[leg].ids
+        )
+        assert score == pytest.approx(expected, abs=1e-12)
+
+
+def test_rrf_sends_each_candidate_its_score() -> None:
+    request = plan_for(fusion="rrf").rank(FOUND)
+    assert request is not None
+    should = request.bodies[0]["query"]["bool"]["should"]
+    constants = [clause["constant_score"] for clause in should if "constant_score" in clause]
+    assert [one["filter"]["ids"]["values"] for one in constants] == [["a"], ["b"], ["c"], ["d"]]
+    assert constants[1]["boost"] == pytest.approx(0.4 / 62 + 0.4 / 61)
+    assert sum("constant_score" not in clause for clause in should) == 3
 
 
 def test_reading_answers() -> None:
@@ -219,7 +250,8 @@ def test_reading_answers() -> None:
     found = read_found(plan.legs, answers)
     assert found["lexical"] == Found(ids=("a",), top=4.0, total=7)
     assert found["image"].top is None
-    scales = plan.scales(found)
+    fused_ = plan.fuse(found)
+    scales = affine(plan, found)
     assert set(scales) == {"lexical", "text"}
     row = {
         "_id": "a",
@@ -227,7 +259,7 @@ def test_reading_answers() -> None:
         "matched_queries": {"lexical": 4.0 * scales["lexical"].boost},
         "inner_hits": {"image": {"hits": {"hits": [{"_source": {"ref": "a.jpg"}}]}}},
     }
-    (hit,) = read_hits({"hits": {"hits": [row]}}, scales, offset=20)
+    (hit,) = read_hits({"hits": {"hits": [row]}}, fused_, offset=20)
     assert (hit.rank, hit.best_image) == (21, "a.jpg")
     assert hit.ledger.legs["lexical"].raw == pytest.approx(4.0)
     assert hit.ledger.legs["lexical"].normalised == pytest.approx(1.0)
