@@ -264,12 +264,12 @@ def cluster(version: str, licence: Answer, nodes: Answer | None = None) -> Play:
 def test_capabilities() -> None:
     trial = Answer(body={"license": {"type": "trial", "status": "active"}})
     client, _, _ = fake_client(cluster("9.5.3-SNAPSHOT", trial))
-    assert probe(client) == Capabilities(version=(9, 5, 3), license="trial")
+    assert probe(client) == Capabilities(version=(9, 5, 3), license="trial", license_status="active")
     assert probe(client).base64_vectors
     assert probe(client).retrievers
     none = error(400, "invalid_index_name_exception", "Invalid index name [_license]")
     client, _, _ = fake_client(cluster("8.19.21", none))
-    assert probe(client) == Capabilities(version=(8, 19, 21), license=None)
+    assert probe(client) == Capabilities(version=(8, 19, 21), license_status="absent")
     assert not probe(client).base64_vectors
     assert not probe(client).retrievers
 
