@@ -5,29 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from es_xmodal.cli.drawing import font_for, wrap
 from es_xmodal.search.result import Hit, SearchResult
-
-Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _CELL, _GAP, _TEXT = 170, 14, 66
 _INK, _FAINT, _PAPER, _QUERY = (25, 25, 30), (110, 110, 120), (255, 255, 255), (236, 242, 250)
-# No font is shipped. Pillow looks these up in the system's own font folders.
-_CHINESE_FONTS = (
-    "NotoSansCJK-Regular.ttc",
-    "NotoSansSC-Regular.otf",
-    "SourceHanSansSC-Regular.otf",
-    "wqy-zenhei.ttc",
-    "wqy-microhei.ttc",
-    "DroidSansFallbackFull.ttf",
-    "PingFang.ttc",
-    "Hiragino Sans GB.ttc",
-    "msyh.ttc",
-    "Arial Unicode.ttf",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,8 +90,9 @@ def _paste(sheet: Image.Image, path: Path, at: tuple[int, int]) -> None:
 def _words(search: Shown) -> str:
     if not search.text:
         return ""
-    if search.text.isascii() or _chinese_font(14) is not None:
-        return f"“{search.text}”"
+    quoted = f"“{search.text}”"
+    if font_for(quoted, 14) is not None:
+        return quoted
     return f"“{search.gloss}”, in Chinese"
 
 
@@ -119,36 +105,9 @@ def _write(
     lines: int,
     fill: tuple[int, int, int] = _INK,
 ) -> None:
-    font: Font = ImageFont.load_default(size) if text.isascii() else _any_font(size)
+    font = font_for(text, size) or font_for("", size)
+    if font is None:
+        return
     left, top = at
-    for number, line in enumerate(_wrap(text, font, _CELL, lines)):
+    for number, line in enumerate(wrap(text, font, _CELL, lines)):
         pen.text((left, top + number * (size + 5)), line, font=font, fill=fill)
-
-
-def _any_font(size: int) -> Font:
-    return _chinese_font(size) or ImageFont.load_default(size)
-
-
-def _chinese_font(size: int) -> Font | None:
-    for name in _CHINESE_FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return None
-
-
-def _wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
-    """Break at spaces, or anywhere in Chinese; what does not fit ends in an ellipsis."""
-    pieces = text.split(" ") if text.isascii() else list(text)
-    joint = " " if text.isascii() else ""
-    rows = [""]
-    for piece in pieces:
-        longer = f"{rows[-1]}{joint}{piece}" if rows[-1] else piece
-        if font.getlength(longer) <= width or not rows[-1]:
-            rows[-1] = longer
-        else:
-            rows.append(piece)
-    if len(rows) <= lines:
-        return rows
-    return [*rows[: lines - 1], f"{rows[lines - 1]}…"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from es_xmodal.query.fusion import LegScore
+from es_xmodal.search.explain import Explanation
 from es_xmodal.search.result import Hit, SearchResult
 
 _MARK = re.compile(r"<em>(.*?)</em>", re.DOTALL)
@@ -53,30 +56,39 @@ def result_table(result: SearchResult) -> None:
         out.print(f"next page: --cursor {result.cursor}", soft_wrap=True)
 
 
-def ledger_table(result: SearchResult) -> None:
-    """Print every leg's part of every score: raw score, normalised, weight, contribution."""
+def ledger_table(explained: Sequence[tuple[Hit, Explanation]]) -> None:
+    """Print every leg's part of every score, and what else is known of why a hit stands there."""
     out = console()
-    table = Table(
-        box=None, pad_edge=False, header_style="bold", title="raw → normalised × weight = contribution"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right")
-    table.add_column("id", overflow="fold")
-    for leg in result.legs:
-        table.add_column(leg, justify="right")
-    table.add_column("score", justify="right")
-    for hit in result.hits:
-        table.add_row(
-            str(hit.rank), hit.id, *(_leg_cell(hit, leg) for leg in result.legs), f"{hit.score:.4f}"
-        )
+    table.add_column("hit, legs", overflow="fold")
+    for name in ("rank in leg", "raw", "normalised", "× weight", "= contribution"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for hit, why in explained:
+        table.add_row(str(hit.rank), _reasons(hit, why), "", "", "", "", f"{why.score:.6f}", style="bold")
+        for name, leg in why.legs.items():
+            table.add_row("", f"  {name}", *_leg_cells(leg, why.ranks[name]))
     out.print()
     out.print(table)
 
 
-def _leg_cell(hit: Hit, leg: str) -> str:
-    part = hit.ledger.legs.get(leg)
-    if part is None or part.raw is None:
-        return "–"
-    return f"{part.raw:.3f} → {part.normalised:.3f} × {part.weight:.2f} = {part.contribution:.4f}"
+def _reasons(hit: Hit, why: Explanation) -> Text:
+    """The id, and below it words, picture and filters."""
+    parts = [f"{field}: {', '.join(words)}" for field, words in why.matched.items()]
+    parts += [f"picture: {why.best_image}"] if why.best_image else []
+    parts += [f"filter: {field} is {_shown(value)}" for field, value in why.filters.items()]
+    return Text(hit.id).append("".join(f"\n  {part}" for part in parts), style="not bold dim")
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(str(one) for one in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _leg_cells(leg: LegScore, rank: int | None) -> list[str]:
+    if leg.raw is None:
+        return ["–", "–", f"{leg.normalised:.4f}", f"{leg.weight:.3f}", f"{leg.contribution:.6f}"]
+    place = "–" if rank is None else str(rank)
+    return [place, f"{leg.raw:.4f}", f"{leg.normalised:.4f}", f"{leg.weight:.3f}", f"{leg.contribution:.6f}"]
 
 
 def _title(hit: Hit) -> Text:

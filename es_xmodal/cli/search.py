@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from es_xmodal.app import Shop
 from es_xmodal.cli.common import F, echo_json, index_option, json_option, settings_for, url_option
+from es_xmodal.cli.explain_chart import check_chart_path, draw_chart
 from es_xmodal.cli.render import ledger_table, result_table
 from es_xmodal.errors import PictureError, QueryError
 from es_xmodal.media.picture import DEFAULT_LIMITS
 from es_xmodal.query.console import console_text
 from es_xmodal.query.model import FUSIONS, LEGS, Query
+from es_xmodal.search.explain import Explanation
+from es_xmodal.search.explain import explain as explain_hit
 
 
 def _query_options(command: F) -> F:
@@ -44,17 +48,32 @@ def _query_options(command: F) -> F:
 @click.command()
 @_query_options
 @click.option("--explain", is_flag=True, help="Show every leg's part of every score.")
-def search(url: str | None, index: str, as_json: bool, explain: bool, **asked: Any) -> int:
+@click.option(
+    "--explain-chart",
+    "chart",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the parts of every score as bars: a .png or an .svg.",
+)
+def search(
+    url: str | None, index: str, as_json: bool, explain: bool, chart: Path | None, **asked: Any
+) -> int:
     """Search by words, by picture, or by both."""
     cursor = asked.pop("cursor")
+    if chart:
+        check_chart_path(chart)
     with Shop(settings=settings_for(url), index=index) as shop:
-        result = shop.search(_query(shop, asked), cursor=cursor)
+        query = _query(shop, asked)
+        result = shop.search(query, cursor=cursor)
+        why = [explain_hit(hit, query.filters) for hit in result.hits] if explain else []
+    if chart:
+        draw_chart(result, chart)
     if as_json:
-        echo_json(result.to_json())
+        echo_json(_with_explanations(result.to_json(), why))
         return 0
     result_table(result)
     if explain:
-        ledger_table(result)
+        ledger_table(list(zip(result.hits, why, strict=True)))
     _say(result.warnings)
     return 0
 
@@ -86,6 +105,12 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
 def _say(warnings: Sequence[str]) -> None:
     for warning in warnings:
         click.echo(f"note: {warning}", err=True)
+
+
+def _with_explanations(answer: dict[str, Any], why: Sequence[Explanation]) -> dict[str, Any]:
+    for hit, one in zip(answer["hits"], why, strict=False):  # no explanations where none were asked for
+        hit["explain"] = one.to_json()
+    return answer
 
 
 def _query(shop: Shop, asked: dict[str, Any]) -> Query:

@@ -45,6 +45,23 @@ def read_found(legs: Sequence[Leg], answers: Sequence[Answer]) -> dict[str, Foun
     return {leg.name: _found(answer) for leg, answer in zip(legs, answers, strict=True)}
 
 
+def leg_ranks(found: Mapping[str, Found]) -> dict[str, dict[str, int]]:
+    """Where each leg placed the products that it found by itself.
+
+    Args:
+        found: leg name to what it found.
+
+    Returns:
+        Product to (leg name to place, from 1). A leg that did not find the product is absent: its score was
+        filled in by the last round trip.
+    """
+    ranks: dict[str, dict[str, int]] = {}
+    for name, leg in found.items():
+        for place, product in enumerate(leg.ids, start=1):
+            ranks.setdefault(product, {})[name] = place
+    return ranks
+
+
 def _found(answer: Answer) -> Found:
     hits = answer["hits"]
     rows = hits["hits"]

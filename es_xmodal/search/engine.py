@@ -16,14 +16,15 @@ from es_xmodal.cluster.search import msearch, search
 from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import ClusterAnswerError, IndexStateError
 from es_xmodal.index.target import Target, load_target
-from es_xmodal.query.answers import RankedHit, read_found, read_hits
+from es_xmodal.query.answers import RankedHit, leg_ranks, read_found, read_hits
 from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
 from es_xmodal.query.legs import VECTOR_FIELDS
 from es_xmodal.query.model import MAX_REACH, Query
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.view import Calibration, IndexView, Signals
-from es_xmodal.search.result import Hit, Marker, SearchResult, Total
+from es_xmodal.search.explain import matched_words
+from es_xmodal.search.result import Hit, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
 from es_xmodal.text.analyzer import Analyzer
 
@@ -127,11 +128,12 @@ class Searcher:
             )
             _check_same_index(target, answer)
         ranked = read_hits(answer, plan.fuse(found), offset=plan.offset)
-        marker = partial(self._highlight, terms)
+        ranks = leg_ranks(found)
+        extras = {"marker": partial(self._highlight, terms), "matcher": partial(self._matched, terms)}
         total = _total(plan, found, answer)
         end = plan.offset + len(ranked)
         return SearchResult(
-            hits=tuple(_hit(hit, marker) for hit in ranked),
+            hits=tuple(_hit(hit, ranks.get(hit.id, {}), extras) for hit in ranked),
             total=total,
             took_ms=(time.perf_counter() - started) * 1000,
             fusion=plan.fusion,
@@ -213,6 +215,9 @@ class Searcher:
             if fresh.index == target.index:
                 raise
             return run(fresh)
+    def _matched(self, terms: frozenset[str], source: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        return matched_words(self._get_analyzer(), terms, source) if terms else {}
+
 
     def _load(self) -> Target:
         target = load_target(self._client, self._index)
@@ -224,7 +229,7 @@ class Searcher:
         return target
 
 
-def _hit(hit: RankedHit, marker: Marker) -> Hit:
+def _hit(hit: RankedHit, ranks: Mapping[str, int], extras: Mapping[str, Any]) -> Hit:
     return Hit(
         id=hit.id,
         rank=hit.rank,
@@ -232,7 +237,8 @@ def _hit(hit: RankedHit, marker: Marker) -> Hit:
         ledger=hit.ledger,
         source=from_document(hit.source),
         best_image=hit.best_image,
-        marker=marker,
+        leg_ranks=ranks,
+        **extras,
     )
 
 

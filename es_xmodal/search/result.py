@@ -11,9 +11,15 @@ from es_xmodal.query.fusion import Ledger
 
 Marker = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Product row to the marked texts of its fields."""
+Matcher = Callable[[Mapping[str, Any]], Mapping[str, tuple[str, ...]]]
+"""Product row to the words of its fields that were asked for."""
 
 
 def _no_marks(source: Mapping[str, Any]) -> Mapping[str, str]:
+    return {}
+
+
+def _no_words(source: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
     return {}
 
 
@@ -28,7 +34,10 @@ class Hit:
         ledger: raw score, normalised score, weight and contribution of every leg.
         source: the product as a catalogue row.
         best_image: the product's picture that fits best; None when no picture took part.
+        leg_ranks: leg name to the product's place among what that leg found, from 1; a leg that did not find
+            it by itself is absent, and so are all legs where there was one round trip.
         marker: makes `highlight`.
+        matcher: makes `matched`.
     """
 
     id: str
@@ -37,7 +46,9 @@ class Hit:
     ledger: Ledger
     source: Mapping[str, Any]
     best_image: str | None = None
+    leg_ranks: Mapping[str, int] = field(default_factory=dict)
     marker: Marker = field(default=_no_marks, repr=False, compare=False)
+    matcher: Matcher = field(default=_no_words, repr=False, compare=False)
 
     @cached_property
     def highlight(self) -> Mapping[str, str]:
@@ -47,6 +58,11 @@ class Hit:
         is first read: tokenising the texts of a page takes longer than everything else that search does here.
         """
         return self.marker(self.source)
+
+    @cached_property
+    def matched(self) -> Mapping[str, tuple[str, ...]]:
+        """Field to the words of it that were asked for, as the shop wrote them; made when first read."""
+        return self.matcher(self.source)
 
     def to_json(self) -> dict[str, Any]:
         """The hit as JSON values."""
