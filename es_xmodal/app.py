@@ -13,8 +13,9 @@ from es_xmodal.cluster.client import connect
 from es_xmodal.encoders.registry import load_encoder
 from es_xmodal.media.source import PictureSource
 from es_xmodal.query.filters import Filter, parse_filter
-from es_xmodal.query.model import Fusion, Query
+from es_xmodal.query.model import Composing, Fusion, Query
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.terms import Term, parse_minus
 from es_xmodal.resources import index_template
 from es_xmodal.search.engine import PlannedSearch, Searcher
 from es_xmodal.settings import Settings, load_settings
@@ -127,11 +128,16 @@ class Shop:
         self,
         text: str = "",
         *,
-        images: Iterable[str | bytes] = (),
+        images: str | bytes | Iterable[str | bytes | Term] = (),
+        like: str | Iterable[str | Term] = (),
+        minus: str | Iterable[str | Term] = (),
+        composition: Composing = "auto",
+        keep_like: bool = False,
         filters: Iterable[str | Filter] = (),
         size: int = 10,
         fusion: Fusion = "convex",
         weights: Mapping[str, float] | None = None,
+        lexical_query: Mapping[str, Any] | None = None,
         window: int | None = None,
     ) -> Query:
         """Put a query together.
@@ -139,10 +145,15 @@ class Shop:
         Args:
             text: words in any language.
             images: paths, `data:` URIs or bytes of pictures.
+            like: ids of products of the index, "like these"; they are left out of the hits.
+            minus: words, `image:PATH`, `id:ID`, or terms: what to move away from.
+            composition: `early`, `late`, or `auto`; see `Query`.
+            keep_like: the products of `like` may be hits.
             filters: as on the command line (`brand=Apple`, `price=10..20`) or as objects.
             size: hits on one page.
             fusion: `convex` or `boost`.
             weights: leg name to weight, over the defaults.
+            lexical_query: the shop's own Query DSL as the lexical leg; `{{query}}` in its strings is the text.
             window: candidates a leg; None: from the settings.
 
         Returns:
@@ -153,11 +164,16 @@ class Shop:
         """
         return Query(
             text=text,
-            pictures=tuple(images),
+            pictures=_many(images),
+            like=_many(like),
+            minus=tuple(parse_minus(one) if isinstance(one, str) else one for one in _many(minus)),
+            composition=composition,
+            keep_like=keep_like,
             filters=tuple(parse_filter(one) if isinstance(one, str) else one for one in filters),
             size=size,
             fusion=fusion,
             weights=dict(weights or {}),
+            lexical_query=lexical_query,
             window=self.settings.window if window is None else window,
         )
 
@@ -183,3 +199,8 @@ class Shop:
 
     def _as_query(self, text: str | Query, options: Mapping[str, Any]) -> Query:
         return text if isinstance(text, Query) else self.query(text, **options)
+
+
+def _many(given: Any) -> tuple[Any, ...]:
+    """One thing, or several."""
+    return (given,) if isinstance(given, (str, bytes, Term)) else tuple(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,13 @@ def _query_options(command: F) -> F:
         click.option("--size", default=10, show_default=True, help="Hits on one page."),
         click.option("--fusion", type=click.Choice(FUSIONS), default="convex", show_default=True),
         click.option("--weight", "weights", multiple=True, metavar="LEG=W", help=f"Legs: {', '.join(LEGS)}."),
+        click.option(
+            "--lexical-query",
+            "own_query",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="The shop's own Query DSL as the lexical leg; {{query}} is the text.",
+        ),
         click.option("--window", type=int, help="Candidates a leg. [default: 100]"),
         click.option("--cursor", help="Next page: the cursor in the answer before."),
         index_option,
@@ -121,8 +129,30 @@ def _query(shop: Shop, asked: dict[str, Any]) -> Query:
         size=asked["size"],
         fusion=asked["fusion"],
         weights=parse_weights(asked["weights"]),
+        lexical_query=read_own_query(asked["own_query"]) if asked["own_query"] else None,
         window=asked["window"],
     )
+
+
+def read_own_query(path: Path) -> dict[str, Any]:
+    """Read a file of Query DSL.
+
+    Args:
+        path: JSON: a query, or a search body with a `query`.
+
+    Returns:
+        The object in it.
+
+    Raises:
+        QueryError: it cannot be read, or is not a JSON object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise QueryError(f"{path} cannot be read as JSON: {error}", field="lexical_query") from None
+    if not isinstance(found, dict):
+        raise QueryError(f"{path} holds no JSON object", field="lexical_query")
+    return found
 
 
 def _pictures(given: Sequence[str]) -> list[str | bytes]:

@@ -94,6 +94,28 @@ def search(
     return found
 
 
+def refusal_of_query(client: Elasticsearch, index: str, query: Mapping[str, Any]) -> str | None:
+    """Ask why a query is not valid Query DSL.
+
+    Args:
+        client: see `connect`.
+        index: index or alias.
+        query: one query clause.
+
+    Returns:
+        The reason in one line; None where the server finds nothing wrong with it.
+
+    Raises:
+        ClusterError: the server cannot be asked.
+    """
+    with cluster_errors(client, f"validating a query on {index}"):
+        answer = client.indices.validate_query(index=index, query=dict(query), explain=True).body
+    if answer.get("valid"):
+        return None
+    reasons = [answer.get("error"), *(one.get("error") for one in answer.get("explanations", ()))]
+    return str(next((reason for reason in reasons if reason), "no reason given"))
+
+
 def check_answer(answer: Mapping[str, Any], *, index: str | None) -> None:
     """Check that one answer is whole.
 

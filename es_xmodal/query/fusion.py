@@ -165,7 +165,7 @@ def convex_scales(legs: Sequence[Leg], tops: Mapping[str, float], min_spreads: f
         Leg name to scale. Weights keep their ratio and add up to 1 over all legs of the plan, so that an
         empty leg does not raise the others' scores.
     """
-    total = sum(leg.weight for leg in legs)
+    total = sum(leg.weight for leg in legs if not leg.pinned) or 1.0
     scales = {}
     for leg in legs:
         if leg.name not in tops:
@@ -174,7 +174,8 @@ def convex_scales(legs: Sequence[Leg], tops: Mapping[str, float], min_spreads: f
         least = leg.calibration.spread * min_spreads if leg.calibration else 0.0
         span = max(tops[leg.name] - floor, least)
         if span > 0:
-            scales[leg.name] = Scale(weight=leg.weight / total, floor=floor, span=span)
+            weight = leg.weight if leg.pinned else leg.weight / total
+            scales[leg.name] = Scale(weight=weight, floor=floor, span=span)
     return scales
 
 

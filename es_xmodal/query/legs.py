@@ -23,19 +23,31 @@ MAX_CANDIDATES = 10_000
 """Elasticsearch's limit for `num_candidates`."""
 
 
+def leg_kind(name: str) -> str:
+    """`image` of `image:picture-2`: a late composition splits a leg by terms."""
+    return name.partition(":")[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LexicalLeg:
-    """BM25, or the caller's own query.
+    """BM25, the caller's own query, or the match of an identifier.
 
     Attributes:
         weight: share of the leg in the fused score.
         clause: the query.
+        pinned: the weight stands beside the other legs' weights and does not dilute them.
     """
 
     weight: float
     clause: Clause
     name: str = "lexical"
     calibration: Calibration | None = None
+    pinned: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The leg as weights name it."""
+        return self.name
 
     def retrieve(self, window: int, filters: Sequence[Clause]) -> Clause:
         """The body that finds the leg's best `window` products."""
@@ -55,11 +67,12 @@ class VectorLeg:
     """kNN of one query vector against one field.
 
     Attributes:
-        name: `text`, `image` or `visual`.
+        name: `text`, `image` or `visual`; `image:picture-2` where a late composition split it.
         weight: share of the leg in the fused score.
         vector: the query vector.
         calibration: floor and spread of the leg's `_score`.
         quantised: ask for exact scores by rescoring (Elasticsearch 8.18 and later).
+        pinned: see `LexicalLeg`.
     """
 
     name: str
@@ -67,11 +80,17 @@ class VectorLeg:
     vector: Vector
     calibration: Calibration | None = None
     quantised: bool = False
+    pinned: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The leg as weights name it."""
+        return leg_kind(self.name)
 
     @property
     def field(self) -> str:
         """The index's field."""
-        return VECTOR_FIELDS[self.name]
+        return VECTOR_FIELDS[self.kind]
 
     @property
     def nested(self) -> bool:

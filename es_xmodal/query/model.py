@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from es_xmodal.catalog.clean import clean_text
 from es_xmodal.errors import QueryError
 from es_xmodal.query.filters import Filter
+from es_xmodal.query.terms import MAX_TERMS, MAX_TEXT_CHARS, Term, TermKind, check_term, check_weight
 
 Fusion = Literal["convex", "rrf", "boost"]
 Mode = Literal["text", "image", "text+image"]
 FUSIONS: tuple[Fusion, ...] = ("convex", "rrf", "boost")
-LEGS = ("lexical", "text", "image", "visual")
-MAX_TEXT_CHARS = 10_000
+LEGS = ("identifier", "lexical", "text", "image", "visual")
+Composed = Literal["early", "late"]
+Composing = Literal["auto", "early", "late"]
+COMPOSITIONS: tuple[Composing, ...] = ("auto", "early", "late")
 MAX_REACH = 10_000
 """Elasticsearch's default `index.max_result_window`."""
 MAX_PICTURES = 16
@@ -27,12 +30,19 @@ class Query:
 
     Attributes:
         text: words in any language; may be empty when there is a picture.
-        pictures: paths, `data:` URIs or the bytes of pictures, all of the same wish.
+        pictures: paths, `data:` URIs or the bytes of pictures, all of the same wish; or terms with a weight.
+        like: ids of products of the index, "like these"; or terms with a weight.
+        minus: words, or terms: what to move away from. Nothing is excluded by it, it goes down.
+        text_weight: weight of the words beside pictures and products in the vectors that they share.
+        composition: `early` makes one vector a leg of all terms, `late` a leg of each term; `auto` takes what
+            measured best.
+        keep_like: the products of `like` may be hits.
         filters: conditions that every hit meets.
         size: hits on one page.
         offset: hits to pass over; kept in the cursor of the page before.
         fusion: how the legs become one score.
         weights: leg name to weight; a leg that is not named keeps its default.
+        lexical_query: the shop's own Query DSL as the lexical leg, with `{{query}}` where the words go.
         window: candidates a leg; does not depend on `size`, so that page 2 continues page 1.
 
     Raises:
@@ -40,25 +50,55 @@ class Query:
     """
 
     text: str = ""
-    pictures: tuple[str | bytes, ...] = ()
+    pictures: tuple[str | bytes | Term, ...] = ()
+    like: tuple[str | Term, ...] = ()
+    minus: tuple[str | Term, ...] = ()
+    text_weight: float | None = None
+    composition: Composing = "auto"
+    keep_like: bool = False
     filters: tuple[Filter, ...] = ()
     size: int = 10
     offset: int = 0
     fusion: Fusion = "convex"
     weights: Mapping[str, float] = field(default_factory=dict)
+    lexical_query: Mapping[str, Any] | None = None
     window: int = 100
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", " ".join(clean_text(self.text).split()))
+        self._check_terms()
         self._check_what()
         self._check_page()
         if self.fusion not in FUSIONS:
             raise QueryError(f"{self.fusion!r} is not one of {', '.join(FUSIONS)}", field="fusion")
         check_weights(self.weights)
+        if self.lexical_query is not None and not self.text:
+            raise QueryError(
+                "there are no words to put into it", field="lexical_query", hint="give words too"
+            )
+
+    def _check_terms(self) -> None:
+        for name, field_name, kind in (("pictures", "image", "image"), ("like", "like", "id")):
+            terms = _terms(getattr(self, name), kind, field_name)  # type: ignore[arg-type]
+            if any(term.kind != kind for term in terms):
+                raise QueryError(f"only terms of kind {kind} stand here", field=field_name)
+            object.__setattr__(self, name, terms)
+        object.__setattr__(self, "minus", _terms(self.minus, "text", "minus"))
+        check_weight(self.text_weight, field="text_weight")
+        if self.composition not in COMPOSITIONS:
+            raise QueryError(
+                f"{self.composition!r} is not one of {', '.join(COMPOSITIONS)}", field="composition"
+            )
 
     def _check_what(self) -> None:
-        if not self.text and not self.pictures:
+        if not (self.text or self.pictures or self.like):
+            if self.minus:
+                raise QueryError(
+                    "there is nothing to move away from it", field="minus", hint="say also what is wanted"
+                )
             raise QueryError("the query is empty", field="text", hint="give words, a picture, or both")
+        if len(self.pictures) + len(self.like) + len(self.minus) > MAX_TERMS:
+            raise QueryError(f"more than {MAX_TERMS} pictures, products and minus-terms", field="terms")
         if len(self.text) > MAX_TEXT_CHARS:
             raise QueryError(f"more than {MAX_TEXT_CHARS} characters", field="text")
         if len(self.pictures) > MAX_PICTURES:
@@ -73,11 +113,23 @@ class Query:
             raise QueryError(f"must be 0 to {MAX_REACH - 1}", field="offset")
 
     @property
+    def unwanted(self) -> tuple[Term, ...]:
+        """What to move away from."""
+        return tuple(one for one in self.minus if isinstance(one, Term))
+
+    @property
     def mode(self) -> Mode:
-        """Which modalities the query has."""
-        if self.text and self.pictures:
+        """Which modalities the query has; a product of the index has both."""
+        if self.like or (self.text and self.pictures):
             return "text+image"
         return "text" if self.text else "image"
+
+
+def _terms(given: Iterable[str | bytes | Term], kind: TermKind, field_name: str) -> tuple[Term, ...]:
+    if isinstance(given, (str, bytes)):
+        raise QueryError("must be a list, not one text", field=field_name)
+    made = [one if isinstance(one, Term) else Term(kind=kind, value=one) for one in given]
+    return tuple(check_term(term, field=field_name) for term in made)
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

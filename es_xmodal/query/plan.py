@@ -18,10 +18,13 @@ from typing import Any
 from es_xmodal.errors import QueryError
 from es_xmodal.query.filters import filter_clause
 from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
-from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg
+from es_xmodal.query.identifiers import possible_identifiers
+from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg, leg_kind
 from es_xmodal.query.lexical import lexical_clause
-from es_xmodal.query.model import MAX_REACH, Fusion, Query
+from es_xmodal.query.model import MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.template import fill_template
+from es_xmodal.query.terms import Term
 from es_xmodal.query.view import IndexView, Signals
 
 Body = dict[str, Any]
@@ -79,6 +82,7 @@ class Plan:
         fusion: how legs are fused.
         legs: the legs, with their weights.
         filters: clauses that every hit meets.
+        composition: how several terms became query vectors.
         size, offset: the page.
         warnings: what the caller should know, such as words that were left out.
     """
@@ -91,6 +95,7 @@ class Plan:
     offset: int
     window: int
     min_spreads: float
+    composition: Composed = "early"
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -176,20 +181,18 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
     """
     weights = profile.weights(query)
     legs: list[Leg] = []
+    identifiers = possible_identifiers(query.text)
+    if identifiers and "identifier" in weights and "identifier_keys" in view.fields:
+        clause: Body = {"constant_score": {"filter": {"terms": {"identifier_keys": list(identifiers)}}}}
+        legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
     if query.text and "lexical" in weights:
-        clause = lexical_clause(query.text, signals.terms, profile)
-        legs.append(LexicalLeg(weight=weights["lexical"], clause=clause))
-    legs += [
-        VectorLeg(
-            name=name,
-            weight=weights[name],
-            vector=signals.vectors[name],
-            calibration=view.calibration.get(name),
-            quantised=view.quantised,
+        clause = (
+            lexical_clause(query.text, signals.terms, profile)
+            if query.lexical_query is None
+            else fill_template(query.lexical_query, query.text)
         )
-        for name, field_name in VECTOR_FIELDS.items()
-        if name in weights and name in signals.vectors and field_name in view.fields
-    ]
+        legs.append(LexicalLeg(weight=weights["lexical"], clause=clause))
+    legs += _vector_legs(signals, weights, view)
     if not legs:
         raise QueryError(
             f"no leg can answer a query of mode {query.mode}",
@@ -200,13 +203,48 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         alias=view.alias,
         fusion=query.fusion,
         legs=tuple(legs),
-        filters=tuple(filter_clause(wanted, view.fields) for wanted in query.filters),
+        filters=tuple(filter_clause(wanted, view.fields) for wanted in query.filters) + _left_out(query),
+        composition=signals.composition,
         size=query.size,
         offset=query.offset,
         window=query.window,
         min_spreads=profile.min_spreads,
-        warnings=(*_warnings(signals, profile), *_idle(query, legs)),
+        warnings=(*_warnings(signals, profile), *_idle(query, legs), *_unheard(query, signals, legs)),
     )
+
+
+def _vector_legs(signals: Signals, weights: Mapping[str, float], view: IndexView) -> list[VectorLeg]:
+    return [
+        VectorLeg(
+            name=name,
+            weight=weights[kind] * signals.shares.get(name, 1.0),
+            vector=vector,
+            calibration=view.calibration.get(kind),
+            quantised=view.quantised,
+        )
+        for kind, field_name in VECTOR_FIELDS.items()
+        if kind in weights and field_name in view.fields
+        for name, vector in signals.vectors.items()
+        if leg_kind(name) == kind
+    ]
+
+
+def _left_out(query: Query) -> tuple[Body, ...]:
+    """Who asks for more like these has these already."""
+    if not query.like or query.keep_like:
+        return ()
+    known = sorted({str(term.value) for term in query.like if isinstance(term, Term)})
+    return ({"bool": {"must_not": [{"ids": {"values": known}}]}},)
+
+
+def _unheard(query: Query, signals: Signals, legs: list[Leg]) -> tuple[str, ...]:
+    """A part of the query that no leg looks at is said, not passed over."""
+    kinds = {leg.kind for leg in legs}
+    unheard = [label for label, held in signals.held.items() if not held & kinds]
+    found = [f"{label} has no effect: no leg of this search looks at it" for label in unheard]
+    if query.composition == "late" and not any(":" in leg.name for leg in legs):
+        found.append("the composition late changes nothing: no leg looks at more than one term")
+    return tuple(found)
 
 
 def _possible(query: Query, view: IndexView) -> list[str]:
@@ -217,7 +255,7 @@ def _possible(query: Query, view: IndexView) -> list[str]:
 
 def _idle(query: Query, legs: list[Leg]) -> tuple[str, ...]:
     """A weight that cannot have an effect is said, not passed over."""
-    able = {leg.name for leg in legs}
+    able = {leg.kind for leg in legs}
     idle = [name for name, weight in query.weights.items() if weight > 0 and name not in able]
     why = f"nothing in this index answers a query of mode {query.mode} there"
     return tuple(f"the weight of {name} has no effect: {why}" for name in idle)

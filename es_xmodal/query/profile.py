@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from es_xmodal.query.model import Fusion, Mode, Query
+from es_xmodal.query.model import Composed, Fusion, Mode, Query
 
 Weights = Mapping[str, float]
 
@@ -50,6 +50,9 @@ class Profile:
         boost: weights by mode for the fusion `boost`.
         min_spreads: a vector leg whose best hit lies less than this many spreads above its floor
             does not reach a normalised score of 1.
+        minus_weight: weight of a term to move away from, where it names none.
+        composition: what `auto` means.
+        pins: by fusion, the weight of a product whose identifier was asked for; more than all other legs.
         max_terms: words beyond these are left out of the lexical leg.
     """
 
@@ -60,7 +63,10 @@ class Profile:
     convex: Mapping[Mode, Weights] = field(default_factory=_convex)
     boost: Mapping[Mode, Weights] = field(default_factory=_boost)
     min_spreads: float = 3.0
+    pins: Mapping[Fusion, float] = field(default_factory=lambda: {"convex": 2.0, "rrf": 2.0, "boost": 1000.0})
     max_terms: int = 64
+    minus_weight: float = 0.5
+    composition: Composed = "early"
 
     def weights(self, query: Query) -> dict[str, float]:
         """The weight of every leg for this query, in the order of the legs.
@@ -76,7 +82,8 @@ class Profile:
             "rrf": self.convex,
             "boost": self.boost,
         }
-        merged = {**table[query.fusion][query.mode], **query.weights}
+        pin = {"identifier": self.pins[query.fusion]} if query.text else {}
+        merged = {**pin, **table[query.fusion][query.mode], **query.weights}
         return {leg: weight for leg, weight in merged.items() if weight > 0}
 
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from elasticsearch import Elasticsearch
 
 from es_xmodal.catalog.document import from_document
-from es_xmodal.cluster.search import msearch, search
+from es_xmodal.cluster.search import msearch, refusal_of_query, search
 from es_xmodal.encoders.base import Encoder
-from es_xmodal.errors import ClusterAnswerError, IndexStateError
+from es_xmodal.errors import ClusterAnswerError, IndexStateError, QueryError
 from es_xmodal.index.target import Target, load_target
 from es_xmodal.query.answers import RankedHit, leg_ranks, read_found, read_hits
 from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
@@ -22,11 +22,14 @@ from es_xmodal.query.legs import VECTOR_FIELDS
 from es_xmodal.query.model import MAX_REACH, Query
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.template import fill_template
 from es_xmodal.query.view import Calibration, IndexView, Signals
 from es_xmodal.search.explain import matched_words
 from es_xmodal.search.result import Hit, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
+from es_xmodal.search.stored import named_products, read_stored, stored_request
 from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.vectors import Vector
 
 _HIGHLIGHTED = ("title", "description")
 _T = TypeVar("_T")
@@ -89,7 +92,10 @@ class Searcher:
             IndexStateError: no such index, not ours, or built with another encoder or tokeniser.
             ClusterError: Elasticsearch could not be reached, refused, or answered in part only.
         """
-        return self._with_fresh_target(lambda target: self._search(query, cursor, target))
+        try:
+            return self._with_fresh_target(lambda target: self._search(query, cursor, target))
+        except ClusterAnswerError as error:
+            raise self._blame(query, error) from error
 
     def plan(self, query: Query, *, cursor: str | None = None) -> PlannedSearch:
         """Work out the requests of a query without fetching hits.
@@ -114,7 +120,10 @@ class Searcher:
             first = (plan.retrieve,) if plan.two_trips else ()
             return PlannedSearch(plan=plan, requests=(*first, last) if last else first)
 
-        return self._with_fresh_target(run)
+        try:
+            return self._with_fresh_target(run)
+        except ClusterAnswerError as error:
+            raise self._blame(query, error) from error
 
     def _search(self, query: Query, cursor: str | None, target: Target) -> SearchResult:
         started = time.perf_counter()
@@ -138,6 +147,7 @@ class Searcher:
             took_ms=(time.perf_counter() - started) * 1000,
             fusion=plan.fusion,
             legs=tuple(leg.name for leg in plan.legs),
+            composition=plan.composition,
             requests=plan.two_trips + bool(last),
             cursor=write_cursor(plan, offset=end) if ranked and end < total.reachable else None,
             warnings=plan.warnings,
@@ -175,10 +185,22 @@ class Searcher:
         if query.text:
             analyzer = self._get_analyzer()
             target.meta.check_text(analyzer.fingerprint)
-        if needed(weights, tuple(VECTOR_FIELDS)):
+        embeds = query.text or query.pictures or any(one.kind != "id" for one in query.unwanted)
+        if embeds and needed(weights, tuple(VECTOR_FIELDS)):
             encoder = self._get_encoder(target)
             target.meta.check_encoder(encoder.info.fingerprint)
-        return make_signals(query, analyzer, encoder)
+        stored = self._stored(query, target)
+        return make_signals(query, analyzer, encoder, stored=stored, profile=self._profile)
+
+    def _stored(self, query: Query, target: Target) -> dict[str, dict[str, Vector]]:
+        """The vectors of the products that the query names."""
+        products = named_products(query)
+        if not products:
+            return {}
+        body = stored_request(products, target.fields)
+        answer = search(self._client, self._index, body, timeout_s=self._timeout_s)
+        _check_same_index(target, answer)
+        return read_stored(answer, query)
 
     def _get_encoder(self, target: Target) -> Encoder:
         with self._lock:
@@ -200,6 +222,9 @@ class Searcher:
         marked = {name: analyzer.mark(str(source[name]), terms) for name in fields}
         return {name: text for name, text in marked.items() if text != source[name]}
 
+    def _matched(self, terms: frozenset[str], source: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        return matched_words(self._get_analyzer(), terms, source) if terms else {}
+
     def _with_fresh_target(self, run: Callable[[Target], _T]) -> _T:
         """Run with the target that is known; when the alias has moved since, look it up and run again.
 
@@ -215,9 +240,14 @@ class Searcher:
             if fresh.index == target.index:
                 raise
             return run(fresh)
-    def _matched(self, terms: frozenset[str], source: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        return matched_words(self._get_analyzer(), terms, source) if terms else {}
 
+    def _blame(self, query: Query, error: ClusterAnswerError) -> Exception:
+        """A query of the caller's own that the server refuses is the caller's error, not the cluster's."""
+        if query.lexical_query is None:
+            return error
+        clause = fill_template(query.lexical_query, query.text)
+        reason = refusal_of_query(self._client, self._index, clause)
+        return QueryError(reason, field="lexical_query") if reason else error
 
     def _load(self) -> Target:
         target = load_target(self._client, self._index)
@@ -270,5 +300,5 @@ def _total(plan: Plan, found: Mapping[str, Found], answer: Mapping[str, Any]) ->
     candidates = answer["hits"].get("total", {"value": 0})["value"]
     lexical = found.get("lexical")
     value = max(candidates, lexical.total if lexical else 0)
-    at_least = bool(lexical and lexical.at_least) or any(leg.name in VECTOR_FIELDS for leg in plan.legs)
+    at_least = bool(lexical and lexical.at_least) or any(leg.kind in VECTOR_FIELDS for leg in plan.legs)
     return Total(value=value, at_least=at_least, reachable=min(candidates, MAX_REACH))

@@ -9,6 +9,7 @@ from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from tests.support.plans import plan_for, signals, view
 
 FOUND = {
+    "identifier": Found(ids=("p3",), top=1.0, total=1),
     "lexical": Found(ids=("p1", "p2"), top=8.0, total=2),
     "text": Found(ids=("p2", "p3"), top=0.875, total=2),
     "image": Found(ids=("p4",), top=0.75, total=1),
@@ -35,6 +36,8 @@ CASES: dict[str, Plan] = {
     ),
     "text_lexical_only": plan_for(weights={"text": 0.0, "image": 0.0}),
     "text_quantised": quantised(),
+    "text_identifier": plan_for(text="AW-SOF-TN"),
+    "text_own_query": plan_for(lexical_query={"match": {"title": "{{query}}"}}),
     "text_rrf": plan_for(fusion="rrf"),
     "text_boost": plan_for(fusion="boost", filters=["price<=20"]),
     "image": plan_for(text="", pictures=("p.jpg",)),

@@ -23,6 +23,7 @@ FIELDS = {
     "currency": "keyword",
     "identifiers": "object",
     "identifiers.sku": "keyword",
+    "identifier_keys": "keyword",
     "identifiers.ean": "keyword",
     "attribute_pairs": "keyword",
     "images": "nested",

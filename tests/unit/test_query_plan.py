@@ -15,6 +15,7 @@ from es_xmodal.query.answers import read_found, read_hits
 from es_xmodal.query.console import console_text
 from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
 from es_xmodal.query.fusion import RRF_CONSTANT, AffineFusion, Scale
+from es_xmodal.query.identifiers import possible_identifiers
 from es_xmodal.query.legs import VectorLeg
 from es_xmodal.query.model import Query
 from es_xmodal.query.plan import Found, Plan, build_plan
@@ -138,7 +139,9 @@ def test_no_text_breaks_out_of_the_query(text: str) -> None:
     except QueryError:
         return
     plan = build_plan(query, signals(terms=query.text.split()[:5]), view())
-    body = plan.retrieve.bodies[0]
+    body = next(
+        body for leg, body in zip(plan.legs, plan.retrieve.bodies, strict=True) if leg.name == "lexical"
+    )
     assert list(body) == ["query", "size", "sort", "_source", "track_total_hits"]
     parts = body["query"]["bool"]["should"]
     assert parts[-1]["multi_match"]["query"] == query.text[:512]
@@ -238,6 +241,60 @@ def test_rrf_sends_each_candidate_its_score() -> None:
     assert [one["filter"]["ids"]["values"] for one in constants] == [["a"], ["b"], ["c"], ["d"]]
     assert constants[1]["boost"] == pytest.approx(0.4 / 62 + 0.4 / 61)
     assert sum("constant_score" not in clause for clause in should) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("AW-SOF-TN", ("awsoftn",)),
+        ("kp mk 77", ("kpmk77",)),
+        ("tent 2000010000036 green", ("tent2000010000036green", "2000010000036")),
+        ("red mug", ()),
+        ("mug", ()),
+        ("a 1", ()),
+        ("five words with number 12345", ("12345",)),
+        ("x" * 70 + "1", ()),
+    ],
+)
+def test_possible_identifiers(text: str, keys: tuple[str, ...]) -> None:
+    assert possible_identifiers(text) == keys
+
+
+@given(SCORES.filter(bool), SCORES, st.sampled_from(["convex", "rrf", "boost"]))
+def test_an_identifier_is_pinned(lexical: dict[str, float], text: dict[str, float], fusion: str) -> None:
+    plan = plan_for(text="AW-SOF-TN", fusion=fusion, weights={"image": 0.0})
+    found = {"identifier": {"z": 1.0}, "lexical": lexical, "text": text}
+    how = plan.fuse(found_in(found, plan.window))
+    assert [leg.name for leg in plan.legs] == ["identifier", "lexical", "text"]
+    if isinstance(how, AffineFusion):
+        boosts = {name: scale.boost for name, scale in how.scales.items()}
+        pinned = how.ledger("z", {"identifier": boosts["identifier"]}).score
+        best = {name: max(found[name].values(), default=0.0) * boosts.get(name, 0.0) for name in found}
+        assert pinned > how.ledger("y", {name: best[name] for name in ("lexical", "text")}).score
+    else:
+        assert fused(plan, found)[0][0] == "z"
+
+
+def test_the_shop_s_own_query_is_the_lexical_leg() -> None:
+    own = {"query": {"match": {"title": {"query": "{{query}}", "operator": "and"}}}}
+    plan = plan_for(text='a "b" {{query}} }', lexical_query=own)
+    assert plan.retrieve.bodies[0]["query"] == {
+        "match": {"title": {"query": 'a "b" {{query}} }', "operator": "and"}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"match": {"title": "x"}}, "nowhere holds"),
+        ({}, "must be one query"),
+        ({"query": {"match": {"t": "{{query}}"}}, "size": 3}, "not size"),
+        ({"query": ["{{query}}"]}, "must be one query"),
+    ],
+)
+def test_own_queries_that_cannot_be_a_leg(own: dict[str, Any], says: str) -> None:
+    with pytest.raises(QueryError, match=says):
+        plan_for(lexical_query=own)
 
 
 def test_reading_answers() -> None:
