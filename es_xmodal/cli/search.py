@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import click
 from es_xmodal.app import Shop
 from es_xmodal.cli.common import F, echo_json, index_option, json_option, settings_for, url_option
 from es_xmodal.cli.explain_chart import check_chart_path, draw_chart
+from es_xmodal.cli.given import pictures_in_text
 from es_xmodal.cli.render import ledger_table, result_table
 from es_xmodal.errors import PictureError, QueryError
 from es_xmodal.media.picture import DEFAULT_LIMITS
 from es_xmodal.query.console import console_text
-from es_xmodal.query.model import FUSIONS, LEGS, Query
+from es_xmodal.query.model import COMPOSITIONS, FUSIONS, LEGS, Query
 from es_xmodal.search.explain import Explanation
 from es_xmodal.search.explain import explain as explain_hit
 
@@ -28,6 +30,19 @@ def _query_options(command: F) -> F:
         click.argument("text", required=False, default=""),
         click.option(
             "--image", "images", multiple=True, metavar="PATH|-", help="A picture; - is standard input."
+        ),
+        click.option("--like", multiple=True, metavar="ID", help="Products like this one of the index."),
+        click.option(
+            "--minus", multiple=True, metavar="TEXT", help="Move away from words, image:PATH, or id:ID."
+        ),
+        click.option("--keep-like", is_flag=True, help="The products of --like may be hits."),
+        click.option(
+            "--compose",
+            "composition",
+            type=click.Choice(COMPOSITIONS),
+            default="auto",
+            show_default=True,
+            help="Several terms: early, one vector a leg; late, a leg each.",
         ),
         click.option(
             "--filter", "filters", multiple=True, metavar="F=V", help="brand=X, price=10..20, images=*."
@@ -70,9 +85,11 @@ def search(
     cursor = asked.pop("cursor")
     if chart:
         check_chart_path(chart)
+    notes = pictures_in_text(asked)
     with Shop(settings=settings_for(url), index=index) as shop:
         query = _query(shop, asked)
         result = shop.search(query, cursor=cursor)
+        result = replace(result, warnings=(*notes, *result.warnings))
         why = [explain_hit(hit, query.filters) for hit in result.hits] if explain else []
     if chart:
         draw_chart(result, chart)
@@ -94,6 +111,7 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
     The second request holds the ids that the first one finds, so the first one is sent.
     """
     cursor = asked.pop("cursor")
+    notes = pictures_in_text(asked)
     with Shop(settings=settings_for(url), index=index) as shop:
         planned = shop.plan(_query(shop, asked), cursor=cursor)
     if as_json:
@@ -102,11 +120,18 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
             {"index": index, "endpoint": one.endpoint, "params": dict(one.params), "bodies": list(one.bodies)}
             for one in planned.requests
         ]
-        warnings = list(planned.plan.warnings)
-        echo_json({"fusion": planned.plan.fusion, "legs": legs, "requests": requests, "warnings": warnings})
+        echo_json(
+            {
+                "fusion": planned.plan.fusion,
+                "composition": planned.plan.composition,
+                "legs": legs,
+                "requests": requests,
+                "warnings": [*notes, *planned.plan.warnings],
+            }
+        )
         return 0
     click.echo("\n\n".join(console_text(index, request) for request in planned.requests))
-    _say(planned.plan.warnings)
+    _say((*notes, *planned.plan.warnings))
     return 0
 
 
@@ -125,6 +150,10 @@ def _query(shop: Shop, asked: dict[str, Any]) -> Query:
     return shop.query(
         asked["text"],
         images=_pictures(asked["images"]),
+        like=asked["like"],
+        minus=asked["minus"],
+        keep_like=asked["keep_like"],
+        composition=asked["composition"],
         filters=asked["filters"],
         size=asked["size"],
         fusion=asked["fusion"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from es_xmodal.query.fusion import Fused, Ledger
-from es_xmodal.query.legs import PICTURE_LEGS, Leg
+from es_xmodal.query.legs import PICTURE_LEGS, Leg, leg_kind
 from es_xmodal.query.plan import Found
 
 Answer = Mapping[str, Any]
@@ -100,8 +100,9 @@ def _hit(row: Answer, fused: Fused, rank: int) -> RankedHit:
 
 
 def _best_image(inner: Mapping[str, Any]) -> str | None:
-    for leg in PICTURE_LEGS:
-        for hit in inner.get(leg, {}).get("hits", {}).get("hits", []):
+    names = (name for kind in PICTURE_LEGS for name in inner if leg_kind(name) == kind)
+    for leg in names:
+        for hit in inner[leg].get("hits", {}).get("hits", []):
             ref: str | None = hit["_source"].get("ref")
             return ref
     return None

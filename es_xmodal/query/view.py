@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from es_xmodal.vectors import Vector
 
@@ -47,8 +48,15 @@ class Signals:
 
     Attributes:
         terms: normalised words, in order, each once.
-        vectors: leg name (`text`, `image`, `visual`) to the query vector of that leg, unit length.
+        vectors: leg name (`text`, `image`, `visual`) to the query vector of that leg, unit length; where a
+            leg was split by a late composition, `leg:term` to a vector each.
+        shares: the part of the leg's weight that a vector has; 1 where it is not named.
+        composition: how several terms became these vectors, `early` or `late`.
+        held: name of each term, as a warning says it, to the legs that its vectors are in.
     """
 
     terms: tuple[str, ...] = ()
     vectors: Mapping[str, Vector] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+    composition: Literal["early", "late"] = "early"
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)

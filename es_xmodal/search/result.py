@@ -111,6 +111,7 @@ class SearchResult:
         took_ms: milliseconds from the query to this answer, encoding included.
         fusion: how the legs became one score.
         legs: the legs that took part.
+        composition: how several terms became query vectors, `early` or `late`.
         requests: round trips to Elasticsearch.
         cursor: give it to the next search for the next page; None on the last page.
         warnings: what the caller should know.
@@ -122,6 +123,7 @@ class SearchResult:
     fusion: str
     legs: tuple[str, ...]
     requests: int
+    composition: str = "early"
     cursor: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -134,7 +136,12 @@ class SearchResult:
                 "reachable": self.total.reachable,
             },
             "took_ms": round(self.took_ms, 2),
-            "plan": {"fusion": self.fusion, "legs": list(self.legs), "requests": self.requests},
+            "plan": {
+                "fusion": self.fusion,
+                "legs": list(self.legs),
+                "composition": self.composition,
+                "requests": self.requests,
+            },
             "hits": [hit.to_json() for hit in self.hits],
             "facets": {},
             "cursor": self.cursor,

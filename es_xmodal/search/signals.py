@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
+from types import MappingProxyType
 
 from es_xmodal.encoders.base import JOINT, VISUAL, Encoder
 from es_xmodal.errors import PictureError
 from es_xmodal.media.picture import Picture, decode_picture
 from es_xmodal.media.source import PictureSource
+from es_xmodal.query.compose import Part, compose, held_by, parts_of
 from es_xmodal.query.model import Query
+from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.view import Signals
 from es_xmodal.text.analyzer import Analyzer
-from es_xmodal.vectors import Matrix, Vector, unit_rows
+from es_xmodal.vectors import Vector
 
 _log = logging.getLogger(__name__)
 
@@ -26,16 +27,22 @@ _HINTS = {
 }
 
 
-def make_signals(query: Query, analyzer: Analyzer | None, encoder: Encoder | None) -> Signals:
-    """Tokenise the words and embed words and pictures.
-
-    Several pictures are taken as views of one wish: their vectors are averaged. Words and pictures meet in
-    the joint space as the normalised sum of both (early composition).
+def make_signals(
+    query: Query,
+    analyzer: Analyzer | None,
+    encoder: Encoder | None,
+    *,
+    stored: Mapping[str, Mapping[str, Vector]] = MappingProxyType({}),
+    profile: Profile = DEFAULT_PROFILE,
+) -> Signals:
+    """Tokenise the words, embed words and pictures, and compose them.
 
     Args:
         query: what was asked.
         analyzer: the index's tokeniser; None when no leg looks at words.
-        encoder: the index's encoder; None when no leg looks at vectors.
+        encoder: the index's encoder; None when nothing has to be embedded.
+        stored: vectors of the products that the query names, by leg.
+        profile: default weights of terms, and what the composition `auto` means.
 
     Returns:
         Terms, and a unit vector for each leg that the query and the encoder allow.
@@ -43,32 +50,48 @@ def make_signals(query: Query, analyzer: Analyzer | None, encoder: Encoder | Non
     Raises:
         PictureError: a picture cannot be used; the message says which.
         EncoderError: the encoder cannot encode this.
+        QueryError: the terms leave nothing to look for.
     """
-    terms = tuple(analyzer.query_terms(query.text)) if analyzer and query.text else ()
-    vectors = _vectors(query, encoder) if encoder else {}
-    return Signals(terms=terms, vectors=vectors)
+    parts = parts_of(query, profile)
+    vectors = {part.label: stored.get(str(part.term.value), {}) for part in parts if part.term.kind == "id"}
+    if encoder:
+        vectors |= _texts(parts, encoder)
+        vectors |= _pictures(parts, encoder)
+    how = profile.composition if query.composition == "auto" else query.composition
+    composed = compose(parts, vectors, how)
+    several = sum(not part.minus for part in parts) > 1
+    return Signals(
+        terms=tuple(analyzer.query_terms(query.text)) if analyzer and query.text else (),
+        vectors=composed.vectors,
+        shares=composed.shares,
+        composition="late" if how == "late" and (several or query.composition == "late") else "early",
+        held={part.name: held_by(part, vectors) for part in parts},
+    )
 
 
-def _vectors(query: Query, encoder: Encoder) -> dict[str, Vector]:
-    by_leg: dict[str, Vector] = {}
-    joint: list[Vector] = []
-    if query.text:
-        found = encoder.encode_texts([query.text])
-        joint.append(found[JOINT][0])
-        if encoder.info.text_space:
-            by_leg["text"] = found[encoder.info.text_space][0]
-    if query.pictures:
-        pictures = [load_query_picture(one, max_side=encoder.info.decode_side) for one in query.pictures]
-        seen = encoder.encode_pictures([encoder.prepare(picture) for picture in pictures])
-        joint.append(_mean(seen[JOINT]))
-        if VISUAL in seen:
-            by_leg["visual"] = _mean(seen[VISUAL])
-    return {**by_leg, "image": _mean(np.stack(joint))}
+def _texts(parts: Sequence[Part], encoder: Encoder) -> dict[str, dict[str, Vector]]:
+    texts = [part for part in parts if part.term.kind == "text"]
+    if not texts:
+        return {}
+    found = encoder.encode_texts([str(part.term.value) for part in texts])
+    spaces = {"image": JOINT, "text": encoder.info.text_space}
+    return {
+        part.label: {leg: found[space][at] for leg, space in spaces.items() if space}
+        for at, part in enumerate(texts)
+    }
 
 
-def _mean(rows: Matrix) -> Vector:
-    mean: Vector = unit_rows(rows.mean(axis=0, keepdims=True))[0]
-    return mean
+def _pictures(parts: Sequence[Part], encoder: Encoder) -> dict[str, dict[str, Vector]]:
+    shown = [part for part in parts if part.term.kind == "image"]
+    if not shown:
+        return {}
+    pictures = [load_query_picture(one.term.value, max_side=encoder.info.decode_side) for one in shown]
+    found = encoder.encode_pictures([encoder.prepare(picture) for picture in pictures])
+    spaces = {"image": JOINT, "visual": VISUAL}
+    return {
+        part.label: {leg: found[space][at] for leg, space in spaces.items() if space in found}
+        for at, part in enumerate(shown)
+    }
 
 
 def load_query_picture(source: str | bytes, *, max_side: int) -> Picture:

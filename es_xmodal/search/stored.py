@@ -1,0 +1,89 @@
+"""The vectors of products that a query names ("like these"), read from the index in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from es_xmodal.errors import QueryError
+from es_xmodal.query.legs import VECTOR_FIELDS
+from es_xmodal.query.model import Query
+from es_xmodal.query.terms import Term
+from es_xmodal.vectors import Vector, unit_rows
+
+_SHOWN = 5
+
+
+def named_products(query: Query) -> list[str]:
+    """The products that a query names, wanted or to be moved away from, each once."""
+    terms = (one for one in (*query.like, *query.minus) if isinstance(one, Term) and one.kind == "id")
+    return list(dict.fromkeys(str(term.value) for term in terms))
+
+
+def stored_request(products: Sequence[str], fields: Mapping[str, str]) -> dict[str, Any]:
+    """The body that reads vectors.
+
+    `fields` gives them in the same form on every server; `_source` hides them from Elasticsearch 9.2 on.
+
+    Args:
+        products: ids.
+        fields: the index's fields.
+    """
+    wanted = [name for name in VECTOR_FIELDS.values() if name in fields]
+    return {
+        "query": {"ids": {"values": list(products)}},
+        "size": len(products),
+        "_source": False,
+        "fields": wanted,
+    }
+
+
+def read_stored(answer: Mapping[str, Any], query: Query) -> dict[str, dict[str, Vector]]:
+    """Read the answer.
+
+    A product with several pictures has the mean of their vectors: they are views of one thing.
+
+    Args:
+        answer: the answer to `stored_request`.
+        query: the query, whose products must all be there.
+
+    Returns:
+        Product to leg to unit vector.
+
+    Raises:
+        QueryError: a product is not in the index, or it has no vector; the message names it.
+    """
+    found = {hit["_id"]: _vectors(hit.get("fields", {})) for hit in answer["hits"]["hits"]}
+    for place, terms in (("like", query.like), ("minus", query.minus)):
+        ids = [str(one.value) for one in terms if isinstance(one, Term) and one.kind == "id"]
+        missing = [one for one in ids if one not in found]
+        if missing:
+            raise QueryError(f"not in the index: {_names(missing)}", field=place, hint="check the id")
+        bare = [one for one in ids if not found[one]]
+        if bare:
+            raise QueryError(
+                f"neither a picture nor a text vector to compare with: {_names(bare)}", field=place
+            )
+    return found
+
+
+def _names(products: Sequence[str]) -> str:
+    shown = ", ".join(repr(one if len(one) <= 80 else f"{one[:80]}…") for one in products[:_SHOWN])
+    more = len(products) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _vectors(fields: Mapping[str, Any]) -> dict[str, Vector]:
+    vectors = {}
+    for leg, path in VECTOR_FIELDS.items():
+        outer, _, inner = path.partition(".")
+        if inner:
+            rows = [image[inner] for image in fields.get(outer, []) if image.get(inner)]
+        else:
+            rows = [fields[outer]] if fields.get(outer) else []
+        if rows:
+            units = unit_rows(np.array(rows, dtype=np.float64))
+            vectors[leg] = unit_rows(units.mean(axis=0, keepdims=True))[0]
+    return vectors
