@@ -23,6 +23,21 @@ def identifier_key(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
 
 
+def collapse_key(p: Product) -> str:
+    """Name what a product is a variant of.
+
+    Elasticsearch collapses all documents without a value into one hit, so every product needs a value, and a
+    product that stands alone needs one that no group has.
+
+    Args:
+        p: the product.
+
+    Returns:
+        `g:` and its group, or `p:` and its id.
+    """
+    return f"g:{p.group_id}" if p.group_id else f"p:{p.id}"
+
+
 def to_document(p: Product) -> dict[str, Any]:
     """Build the part of the Elasticsearch document that follows from the row alone.
 
@@ -42,6 +57,7 @@ def to_document(p: Product) -> dict[str, Any]:
         "identifier_keys": _unique(identifier_key(text) for text in _all_identifiers(p)),
         "attributes": {name: list(values) for name, values in p.attributes.items()},
         "attribute_pairs": _unique(f"{k}={v}".lower() for k, values in p.attributes.items() for v in values),
+        "collapse_key": collapse_key(p),
         "extra": dict(p.extra),
     }
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}

@@ -17,7 +17,7 @@ from es_xmodal.text.analyzer import Analyzer
 from es_xmodal.text.options import SEPARATOR
 from es_xmodal.vectors import Vector
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same row gives another document than before; every row then counts as changed."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|[。!?\n]")

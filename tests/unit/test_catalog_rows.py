@@ -254,12 +254,22 @@ def test_document_has_the_fields_of_the_mapping() -> None:
         "attributes": {"Colour": ["Red", "red"], "size": ["L"]},
         "attribute_pairs": ["colour=red", "size=l"],
         "available": False,
+        "collapse_key": "p:1",
         "extra": {
             "variants": [{"sku": "sku-13"}, {"identifiers": {"ean": 42}}, 5],
             "note": {"x": 1},
             "identifiers": {"asin": "b0-1"},
         },
     }
+
+
+def test_a_product_without_a_group_collapses_with_nothing() -> None:
+    keys = [
+        to_document(product(id=product_id, group_id=group))["collapse_key"]
+        for product_id, group in (("a", None), ("b", None), ("c", "a"), ("d", "a"), ("e", "p:a"))
+    ]
+    assert keys[2] == keys[3]
+    assert len(set(keys)) == 4
 
 
 def test_identifier_keys_forgive_case_width_and_marks() -> None:

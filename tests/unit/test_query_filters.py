@@ -132,7 +132,10 @@ def test_constructors_say_the_same_as_text() -> None:
     assert ~~Filter.exists("images") == parse_filter("images=*")
 
 
-@given(st.lists(st.text(min_size=1).map(clean_line).map(str.strip).filter(bool), min_size=1, max_size=5), st.booleans())
+@given(
+    st.lists(st.text(min_size=1).map(clean_line).map(str.strip).filter(bool), min_size=1, max_size=5),
+    st.booleans(),
+)
 def test_escaped_values_are_read_back(values: list[str], negated: bool) -> None:
     typed = f"brand{'!=' if negated else '='}{'|'.join(map(escape_value, values))}"
     if len(values) == 1 and ".." in values[0]:
