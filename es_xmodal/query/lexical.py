@@ -9,6 +9,7 @@ from es_xmodal.query.profile import Profile
 
 Clause = dict[str, Any]
 _CHARS_A_TERM = 8
+_MIN_TYPO_CHARS = 4
 
 
 def lexical_clause(text: str, terms: Iterable[str], profile: Profile) -> Clause:
@@ -31,7 +32,30 @@ def lexical_clause(text: str, terms: Iterable[str], profile: Profile) -> Clause:
     original = text[: profile.max_terms * _CHARS_A_TERM]
     parts = [_match(" ".join(words), profile.field_boosts)] if words else []
     parts.append(_match(original, profile.original_boosts))
+    typed = [word for word in words if _may_be_mistyped(word)]
+    if typed and profile.typo_boost > 0:
+        parts.append(_fuzzy(" ".join(typed), profile))
     return {"bool": {"should": parts, "minimum_should_match": 1}}
+
+
+def _may_be_mistyped(word: str) -> bool:
+    return len(word) >= _MIN_TYPO_CHARS and word.isascii() and word.isalpha()
+
+
+def _fuzzy(query: str, profile: Profile) -> Clause:
+    """Latin words within one or two edits; the first letter must be right."""
+    fields = [f"{name}^{boost:g}" for name, boost in profile.field_boosts.items()]
+    return {
+        "multi_match": {
+            "query": query,
+            "fields": fields,
+            "type": "best_fields",
+            "fuzziness": f"AUTO:{_MIN_TYPO_CHARS},8",
+            "prefix_length": 1,
+            "max_expansions": 20,
+            "boost": profile.typo_boost,
+        }
+    }
 
 
 def _match(query: str, boosts: Mapping[str, float]) -> Clause:
