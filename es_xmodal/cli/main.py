@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("es_xmodal.cli.search:plan", "Print the requests of a search, to paste into Kibana."),
     "evaluate": ("es_xmodal.cli.evaluate:evaluate", "Measure the ranking on queries with judgements."),
     "index": ("es_xmodal.cli.index:index", "List, check, swap, roll back and drop indices."),
+    "doctor": ("es_xmodal.cli.doctor:doctor", "Say what the cluster can do and what is wrong with an index."),
     "demo": ("es_xmodal.cli.demo:demo", "Start, ingest the sample catalogue, show three searches."),
 }
 

@@ -11,8 +11,9 @@ from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.errors import FingerprintMismatchError
 from es_xmodal.index.lifecycle import count_documents
 from es_xmodal.index.meta import IndexMeta
+from es_xmodal.index.names import base_name
 from es_xmodal.index.target import Target, load_target
-from es_xmodal.index.versions import list_versions
+from es_xmodal.index.versions import Version, list_versions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +23,10 @@ class Finding:
     what: str
     ok: bool
     detail: str
+    field: str | None = None
+    """The vector field that was counted."""
+    count: int | None = None
+    """Products, or products that have the field."""
 
 
 def check_index(client: Elasticsearch, name: str, *, encoder: str | None, text: str | None) -> list[Finding]:
@@ -49,9 +54,15 @@ def check_index(client: Elasticsearch, name: str, *, encoder: str | None, text: 
         *_fingerprints(target.meta, encoder=encoder, text=text),
         *_coverage(client, target),
     ]
-    left = [one.index for one in list_versions(client, name) if one.state == "abandoned"]
+    left = [one.index for one in _versions(client, name, target) if one.state == "abandoned"]
     detail = f"half built and abandoned: {', '.join(left)}" if left else "none half built"
     return [*findings, Finding(what="other versions", ok=not left, detail=detail)]
+
+
+def _versions(client: Elasticsearch, name: str, target: Target) -> list[Version]:
+    """Those of the alias; an index that was asked for by its own name has those of the alias in its name."""
+    alias = base_name(name) if target.index == name else name
+    return list_versions(client, alias) if alias else []
 
 
 def _fingerprints(meta: IndexMeta, *, encoder: str | None, text: str | None) -> list[Finding]:
@@ -72,16 +83,22 @@ def _fingerprints(meta: IndexMeta, *, encoder: str | None, text: str | None) -> 
 
 def _coverage(client: Elasticsearch, target: Target) -> list[Finding]:
     total = count_documents(client, target.index)
-    found = [Finding(what="documents", ok=total > 0, detail=str(total))]
+    found = [Finding(what="documents", ok=total > 0, detail=str(total), count=total)]
     if "text_vector" in target.fields:
         count = _count(client, target.index, {"exists": {"field": "text_vector"}})
-        found.append(Finding(what="with a text vector", ok=count == total, detail=f"{count} of {total}"))
+        detail = f"{count} of {total}"
+        found.append(
+            Finding(
+                what="with a text vector", ok=count == total, detail=detail, field="text_vector", count=count
+            )
+        )
     for field in ("images.joint", "images.visual"):
         if field in target.fields:
             count = _count(
                 client, target.index, {"nested": {"path": "images", "query": {"exists": {"field": field}}}}
             )
-            found.append(Finding(what=f"with {field}", ok=True, detail=f"{count} of {total}"))
+            detail = f"{count} of {total}"
+            found.append(Finding(what=f"with {field}", ok=True, detail=detail, field=field, count=count))
     return found
 
 
