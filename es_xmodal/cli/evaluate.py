@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from es_xmodal.app import Shop
 from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
-from es_xmodal.cli.render import console
+from es_xmodal.cli.evaluation_options import check_options, groups_shown, read_runs, run_paths
+from es_xmodal.cli.evaluation_report import Report, show
 from es_xmodal.cli.search import parse_weights
 from es_xmodal.errors import QueryError, UsageError
 from es_xmodal.evaluation.queries import JudgedQuery, read_qrels, read_queries
-from es_xmodal.evaluation.runner import Evaluation, trec_lines
 from es_xmodal.evaluation.runner import evaluate as run_evaluation
+from es_xmodal.evaluation.runner import measure
+from es_xmodal.evaluation.trec import trec_lines
 from es_xmodal.query.model import FUSIONS, Query
 from es_xmodal.search.result import SearchResult
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_SHOWN = ("nDCG@10", "nDCG@10_condensed", "R@10", "RR@10", "Judged@10")
 _KNOBS = ("fusion", "weights", "window")
 
 
 @click.command()
 @click.option("--queries", required=True, type=_FILE, help="queries.tsv: qid mode lang text image tags.")
 @click.option("--qrels", required=True, type=_FILE, help="Judgements in TREC's format.")
-@click.option("--configs", type=_FILE, help='JSON: {"NAME": {"fusion": ..., "weights": {...}, "window": n}}.')
+@click.option(
+    "--configs",
+    type=_FILE,
+    help='JSON: {"NAME": {"fusion": ..., "weights": {...}, "window": n}}; all are compared with the first.',
+)
 @click.option("--fusion", type=click.Choice(FUSIONS), help="[default: convex]")
 @click.option("--weight", "weights", multiple=True, metavar="LEG=W")
-@click.option("--run-out", type=_FILE, help="Write the ranking of the first configuration as a TREC run.")
+@click.option(
+    "--run", "runs", multiple=True, metavar="NAME=FILE", help="Measure a TREC run made elsewhere beside them."
+)
+@click.option(
+    "--run-out", type=_FILE, help="Write the ranking as a TREC run; with several configurations a file each."
+)
+@click.option("--by", metavar="mode,lang,tag", help="Rows of the table.  [default: mode,lang]")
+@click.option("--worst", type=click.IntRange(min=1), metavar="N", help="Show the N biggest losses.")
 @click.option("--per-query", is_flag=True, help="With --json: every query's values too.")
 @index_option
 @url_option
@@ -39,34 +54,50 @@ _KNOBS = ("fusion", "weights", "window")
 def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> int:
     """Measure the ranking on queries with judgements.
 
-    Leaves with 1 when a query had no hit at all.
+    Several configurations are compared with the first one by a paired test. Leaves with 1 when a query had no
+    hit at all.
     """
-    _check_options(configs, given)
+    check_options(configs, given)
     default = {"fusion": given["fusion"] or "convex", "weights": parse_weights(given["weights"])}
     knobs = _read_configs(configs) if configs else {"default": default}
+    outs = run_paths(given["run_out"], list(knobs)) if given["run_out"] else {}
+    runs = read_runs(given["runs"], taken=list(knobs))
     asked, judged = read_queries(queries), read_qrels(qrels)
-    if not any(query.qid in judged for query in asked):
+    asked = [query for query in asked if query.qid in judged]
+    if not asked:
         raise UsageError(f"{qrels} judges no query of {queries}", hint="the qids must be the same")
-    with Shop(settings=settings_for(given["url"]), index=given["index"]) as shop:
-        done = {
-            name: run_evaluation(asked, judged, _searcher(shop, options)) for name, options in knobs.items()
+    done = {name: measure(asked, judged, run) for name, run in runs.items()}
+    with (
+        Shop(settings=settings_for(given["url"]), index=given["index"]) as shop,
+        _progress(len(asked) * len(knobs)) as step,
+    ):
+        ours = {
+            name: run_evaluation(asked, judged, _searcher(shop, options), partial(step, name))
+            for name, options in knobs.items()
         }
-    if given["run_out"]:
-        name, first = next(iter(done.items()))
-        _write_run(given["run_out"], trec_lines(first.run, "_".join(name.split())))
-    _show(done, as_json=given["as_json"], per_query=given["per_query"])
-    return 1 if any(one.empty for one in done.values()) else 0
+    for name, path in outs.items():
+        _write_run(path, trec_lines(ours[name].run, name))
+    report = Report(done={**ours, **done}, queries={query.qid: query for query in asked})
+    if given["as_json"]:
+        echo_json(report.to_json(per_query=given["per_query"], worst_count=given["worst"]))
+    else:
+        show(report, by=groups_shown(given["by"]), worst_count=given["worst"])
+    return 1 if any(one.empty for one in report.done.values()) else 0
 
 
-def _check_options(configs: Path | None, given: dict[str, Any]) -> None:
-    """Refuse what would have no effect, and what would fail after minutes of searching."""
-    if configs and (given["fusion"] or given["weights"]):
-        raise UsageError("--fusion and --weight do not go with --configs", hint="write them into the file")
-    if given["per_query"] and not given["as_json"]:
-        raise UsageError("--per-query goes with --json only")
-    out = given["run_out"]
-    if out and not out.resolve().parent.is_dir():
-        raise UsageError(f"{out}: there is no such folder", hint="give --run-out a path in an existing one")
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda name: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda name: bar.update(task, advance=1, description=name)
 
 
 def _write_run(path: Path, lines: list[str]) -> None:
@@ -115,29 +146,3 @@ def _check_knobs(where: str, options: dict[str, Any]) -> None:
         Query(text="any", **options)
     except QueryError as error:
         raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
-
-
-def _show(done: dict[str, Evaluation], *, as_json: bool, per_query: bool) -> None:
-    if as_json:
-        values = {name: one.to_json() for name, one in done.items()}
-        for name, one in done.items():
-            if per_query:
-                values[name]["per_query"] = {key: dict(found) for key, found in one.values.items()}
-        echo_json(values)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("configuration", "queries", "empty", *_SHOWN):
-        table.add_column(column, justify="left" if column == "configuration" else "right", no_wrap=True)
-    for name, one in done.items():
-        summary = one.to_json()
-        table.add_row(name, *_cells(summary), style="bold")
-        for group, means in summary["by"].items():
-            if group.startswith("mode="):
-                table.add_row(f"  {group}", *_cells(means))
-    console().print(table)
-
-
-def _cells(means: dict[str, Any]) -> list[str]:
-    empty = means.get("empty_queries")
-    counts = [str(means["queries"]), "" if empty is None else str(empty)]
-    return [*counts, *(f"{means[name]:.4f}" for name in _SHOWN)]

@@ -12,7 +12,7 @@ Run = Mapping[str, Mapping[str, float]]
 Qrels = Mapping[str, Mapping[str, int]]
 """qid to (product id to grade)."""
 
-NAMES = ("nDCG@10", "R@10", "R@100", "RR@10", "Judged@10")
+NAMES = ("nDCG@10", "R@10", "R@100", "RR@10", "Success@1", "Judged@10")
 CONDENSED = "_condensed"
 """Suffix of measures over judged products only (T. Sakai, 2007: condensed lists)."""
 

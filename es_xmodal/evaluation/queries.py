@@ -13,6 +13,7 @@ from es_xmodal.errors import UsageError
 COLUMNS = ("qid", "mode", "lang", "text", "image", "tags")
 MODES = {"text": "text", "image": "image", "text+image": "text+image", "composed": "text+image"}
 _EXCLUDE = "exclude="
+_GRADE = re.compile("-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +49,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
         The queries, in the order of the file.
 
     Raises:
-        UsageError: it cannot be read, lacks a column, or a mode is unknown; names the line.
+        UsageError: it cannot be read, lacks a column, has an unknown mode or a qid twice; names the line.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -59,9 +60,14 @@ def read_queries(path: Path) -> list[JudgedQuery]:
                     f"{path}: the header lacks {', '.join(missing)}",
                     hint=f"it must be {' '.join(COLUMNS)}, with tabs",
                 )
-            return [_query(row, path, line) for line, row in enumerate(reader, start=2)]
+            queries = [_query(row, path, line) for line, row in enumerate(reader, start=2)]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
+    lines: dict[str, int] = {}
+    for line, query in enumerate(queries, start=2):
+        if lines.setdefault(query.qid, line) != line:
+            raise UsageError(f"{path}, line {line}: qid {query.qid} is that of line {lines[query.qid]} too")
+    return queries
 
 
 def _query(row: Mapping[str, str | None], path: Path, line: int) -> JudgedQuery:
@@ -92,7 +98,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         qid to (product id to grade).
 
     Raises:
-        UsageError: it cannot be read, or a line has no four columns; names the line.
+        UsageError: it cannot be read, a line has no four columns, or a pair has two grades; names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -103,7 +109,9 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         columns = line.split()
         if not columns:
             continue
-        if len(columns) != 4 or not columns[3].lstrip("-").isdigit():
+        if len(columns) != 4 or not _GRADE.fullmatch(columns[3]):
             raise UsageError(f"{path}, line {number}: not `qid 0 docid grade`")
-        judged.setdefault(columns[0], {})[columns[2]] = int(columns[3])
+        qid, _, product, grade = columns
+        if judged.setdefault(qid, {}).setdefault(product, int(grade)) != int(grade):
+            raise UsageError(f"{path}, line {number}: {product} has another grade for {qid} above")
     return judged

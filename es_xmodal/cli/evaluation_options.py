@@ -1,0 +1,94 @@
+"""The options of `evaluate`: what goes together, which files are read and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from es_xmodal.errors import UsageError
+from es_xmodal.evaluation.trec import read_run
+
+GROUPS = ("mode", "lang", "tag")
+
+
+def check_options(configs: Path | None, given: Mapping[str, Any]) -> None:
+    """Refuse what would have no effect, and what would fail after minutes of searching.
+
+    Raises:
+        UsageError: two options do not go together, or a folder does not exist.
+    """
+    if configs and (given["fusion"] or given["weights"]):
+        raise UsageError("--fusion and --weight do not go with --configs", hint="write them into the file")
+    if given["per_query"] and not given["as_json"]:
+        raise UsageError("--per-query goes with --json only")
+    if given["by"] is not None and given["as_json"]:
+        raise UsageError("--by does not go with --json", hint="the JSON holds every group")
+    groups_shown(given["by"])
+    out = given["run_out"]
+    if out and not out.resolve().parent.is_dir():
+        raise UsageError(f"{out}: there is no such folder", hint="give --run-out a path in an existing one")
+
+
+def groups_shown(by: str | None) -> frozenset[str]:
+    """Read `--by mode,lang,tag`.
+
+    Raises:
+        UsageError: it names something else.
+    """
+    names = [name.strip() for name in ("mode,lang" if by is None else by).split(",")]
+    for name in names:
+        if name not in GROUPS:
+            raise UsageError(f"--by: {name!r} is none of {', '.join(GROUPS)}")
+    return frozenset(names)
+
+
+def read_runs(given: Sequence[str], *, taken: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Read `--run NAME=FILE` options.
+
+    Args:
+        given: the options.
+        taken: names of the configurations.
+
+    Returns:
+        Name to (qid to product ids).
+
+    Raises:
+        UsageError: one is not written like that, a name comes twice, or a file is no run.
+    """
+    runs: dict[str, dict[str, list[str]]] = {}
+    for one in given:
+        name, sign, path = (part.strip() for part in one.partition("="))
+        if not sign or not name or not path:
+            raise UsageError(f"--run {one!r} is no run", hint="write --run NAME=FILE")
+        if name in taken or name in runs:
+            raise UsageError(f"--run {name}: there is a configuration or run of that name already")
+        runs[name] = read_run(Path(path))
+    return runs
+
+
+def run_paths(out: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Which configuration's run goes to which file: `--run-out` itself, or with several a file each.
+
+    Args:
+        out: such as `run.txt`.
+        names: of the configurations.
+
+    Returns:
+        Name to path, such as `run-NAME.txt`.
+
+    Raises:
+        UsageError: two names come to the same file.
+    """
+    if len(names) == 1:
+        return {names[0]: out}
+    paths: dict[str, Path] = {}
+    for name in names:
+        safe = re.sub(r"[^\w.-]+", "_", name)
+        path = out.with_name(f"{out.stem}-{safe}{out.suffix}")
+        for other, used in paths.items():
+            if str(used).lower() == str(path).lower():
+                raise UsageError(f"--run-out: {other!r} and {name!r} would both go to {path.name}")
+        paths[name] = path
+    return paths
