@@ -12,8 +12,10 @@ from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.client import connect
 from es_xmodal.encoders.registry import load_encoder
 from es_xmodal.media.source import PictureSource
+from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.filters import Filter, parse_filter
 from es_xmodal.query.model import Composing, Fusion, Query
+from es_xmodal.query.order import Sort, parse_sort
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.terms import Term, parse_minus
 from es_xmodal.resources import index_template
@@ -133,7 +135,10 @@ class Shop:
         minus: str | Iterable[str | Term] = (),
         composition: Composing = "auto",
         keep_like: bool = False,
-        filters: Iterable[str | Filter] = (),
+        filters: str | Iterable[str | Filter] = (),
+        facets: str | Iterable[str | Facet] = (),
+        sort: str | Iterable[str | Sort] = (),
+        collapse: bool = False,
         size: int = 10,
         fusion: Fusion = "convex",
         weights: Mapping[str, float] | None = None,
@@ -150,10 +155,13 @@ class Shop:
             composition: `early`, `late`, or `auto`; see `Query`.
             keep_like: the products of `like` may be hits.
             filters: as on the command line (`brand=Apple`, `price=10..20`) or as objects.
+            facets: as on the command line (`brand`, `price:0,50`, `attributes.colour@filter`) or as objects.
+            sort: `price`, `-price`, several, or objects: over the candidates, with the score still reported.
+            collapse: all variants of a product (`group_id`) are one hit.
             size: hits on one page.
             fusion: `convex` or `boost`.
             weights: leg name to weight, over the defaults.
-            lexical_query: the shop's own Query DSL as the lexical leg; `{{query}}` in its strings is the text.
+            lexical_query: the shop's own Query DSL as the lexical leg; `{{query}}` in it is the text.
             window: candidates a leg; None: from the settings.
 
         Returns:
@@ -169,7 +177,10 @@ class Shop:
             minus=tuple(parse_minus(one) if isinstance(one, str) else one for one in _many(minus)),
             composition=composition,
             keep_like=keep_like,
-            filters=tuple(parse_filter(one) if isinstance(one, str) else one for one in filters),
+            filters=tuple(parse_filter(one) if isinstance(one, str) else one for one in _many(filters)),
+            facets=tuple(parse_facet(one) if isinstance(one, str) else one for one in _many(facets)),
+            sort=tuple(parse_sort(one) if isinstance(one, str) else one for one in _many(sort)),
+            collapse=collapse,
             size=size,
             fusion=fusion,
             weights=dict(weights or {}),
@@ -203,4 +214,4 @@ class Shop:
 
 def _many(given: Any) -> tuple[Any, ...]:
     """One thing, or several."""
-    return (given,) if isinstance(given, (str, bytes, Term)) else tuple(given)
+    return (given,) if isinstance(given, (str, bytes, Term, Filter, Facet, Sort)) else tuple(given)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from es_xmodal.query.facet_counts import FacetCounts
 from es_xmodal.query.fusion import LegScore
 from es_xmodal.search.explain import Explanation
 from es_xmodal.search.result import Hit, SearchResult
@@ -31,6 +32,7 @@ def result_table(result: SearchResult) -> None:
     out = console()
     if not result.hits:
         out.print("nothing found")
+        _facets(out, result)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (
@@ -52,8 +54,22 @@ def result_table(result: SearchResult) -> None:
         f"{sign}{result.total.value} products, {result.total.reachable} ranked, {result.took_ms:.0f} ms,"
         f" {result.fusion} of {', '.join(result.legs)}"
     )
+    if result.sort:
+        out.print(f"these {result.total.reachable} by {', '.join(result.sort)}, not by score")
+    _facets(out, result)
     if result.cursor:
         out.print(f"next page: --cursor {result.cursor}", soft_wrap=True)
+
+
+def _facets(out: Console, result: SearchResult) -> None:
+    for name, counts in result.facets.items():
+        out.print(f"{name}, {counts.scope}: {_counted(counts)}")
+
+
+def _counted(counts: FacetCounts) -> str:
+    values = [f"{one.value} ({one.count})" for one in counts.values]
+    values += [f"others ({counts.other})"] if counts.other else []
+    return (", ".join(values) or "none") + ("" if counts.exact else "; some counts may be too low")
 
 
 def ledger_table(explained: Sequence[tuple[Hit, Explanation]]) -> None:

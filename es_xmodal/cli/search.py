@@ -45,8 +45,13 @@ def _query_options(command: F) -> F:
             help="Several terms: early, one vector a leg; late, a leg each.",
         ),
         click.option(
-            "--filter", "filters", multiple=True, metavar="F=V", help="brand=X, price=10..20, images=*."
+            "--filter", "filters", multiple=True, metavar="F=V", help="brand=X|Y, price=10..20, images!=*."
         ),
+        click.option(
+            "--facet", "facets", multiple=True, metavar="F", help="Count brand, price:0,50 and so on."
+        ),
+        click.option("--sort", multiple=True, metavar="F", help="price, or -price for the largest first."),
+        click.option("--collapse", is_flag=True, help="One hit for all variants of a product."),
         click.option("--size", default=10, show_default=True, help="Hits on one page."),
         click.option("--fusion", type=click.Choice(FUSIONS), default="convex", show_default=True),
         click.option("--weight", "weights", multiple=True, metavar="LEG=W", help=f"Legs: {', '.join(LEGS)}."),
@@ -155,6 +160,9 @@ def _query(shop: Shop, asked: dict[str, Any]) -> Query:
         keep_like=asked["keep_like"],
         composition=asked["composition"],
         filters=asked["filters"],
+        facets=asked["facets"],
+        sort=asked["sort"],
+        collapse=asked["collapse"],
         size=asked["size"],
         fusion=asked["fusion"],
         weights=parse_weights(asked["weights"]),

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from es_xmodal.query.facets import PlannedFacet
 from es_xmodal.query.fusion import Fused, Ledger
 from es_xmodal.query.legs import PICTURE_LEGS, Leg, leg_kind
+from es_xmodal.query.order import COLLAPSE_KEY
 from es_xmodal.query.plan import Found
 
 Answer = Mapping[str, Any]
@@ -23,6 +25,7 @@ class RankedHit:
         ledger: the account of its score.
         source: the stored document, without tokens and vectors.
         best_image: reference of the picture that fits best; None when no picture took part.
+        collapse_key: what it is a variant of; None where variants are hits of their own.
     """
 
     id: str
@@ -30,6 +33,7 @@ class RankedHit:
     ledger: Ledger
     source: Mapping[str, Any]
     best_image: str | None
+    collapse_key: str | None = None
 
 
 def read_found(legs: Sequence[Leg], answers: Sequence[Answer]) -> dict[str, Found]:
@@ -37,12 +41,34 @@ def read_found(legs: Sequence[Leg], answers: Sequence[Answer]) -> dict[str, Foun
 
     Args:
         legs: the plan's legs.
-        answers: one answer a leg, in the same order.
+        answers: one answer a leg, in the same order; more may follow.
 
     Returns:
         Leg name to what it found.
     """
-    return {leg.name: _found(answer) for leg, answer in zip(legs, answers, strict=True)}
+    own = answers[: len(legs)]
+    return {leg.name: _found(answer) for leg, answer in zip(legs, own, strict=True)}
+
+
+def read_windows(
+    legs: Sequence[Leg], facets: Sequence[PlannedFacet], answers: Sequence[Answer]
+) -> dict[str, list[str]]:
+    """Read what the facets that count a window of their own found in the first round trip.
+
+    Args:
+        legs: the plan's legs.
+        facets: the plan's facets.
+        answers: all answers of the round trip.
+
+    Returns:
+        Field of the facet to the products in its window, in the order of their ids.
+    """
+    rest = answers[len(legs) :]
+    windows = {}
+    for number, one in enumerate(one for one in facets if one.needs_window):
+        own = rest[number * len(legs) : (number + 1) * len(legs)]
+        windows[one.facet.field] = sorted({row["_id"] for answer in own for row in answer["hits"]["hits"]})
+    return windows
 
 
 def leg_ranks(found: Mapping[str, Found]) -> dict[str, dict[str, int]]:
@@ -96,6 +122,7 @@ def _hit(row: Answer, fused: Fused, rank: int) -> RankedHit:
         ledger=fused.ledger(row["_id"], row.get("matched_queries", {})),
         source=row["_source"],
         best_image=_best_image(row.get("inner_hits", {})),
+        collapse_key=next(iter(row.get("fields", {}).get(COLLAPSE_KEY, ())), None),
     )
 
 

@@ -16,8 +16,9 @@ _FORMAT = 1
 
 
 def plan_digest(plan: Plan) -> str:
-    """What a cursor must agree with: index, legs, weights, filters and window, not the page."""
-    shape = [plan.alias, plan.fusion, plan.window, plan.filters, [_leg_shape(leg) for leg in plan.legs]]
+    """What a cursor must agree with: index, legs, filters, window, order; not page and facets."""
+    legs = [_leg_shape(leg) for leg in plan.legs]
+    shape = [plan.alias, plan.fusion, plan.window, plan.filters, legs, plan.order, plan.collapse]
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
 
 

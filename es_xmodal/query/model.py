@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from es_xmodal.catalog.clean import clean_text
 from es_xmodal.errors import QueryError
+from es_xmodal.query.facets import Facet
 from es_xmodal.query.filters import Filter
+from es_xmodal.query.order import Sort
 from es_xmodal.query.terms import MAX_TERMS, MAX_TEXT_CHARS, Term, TermKind, check_term, check_weight
 
 Fusion = Literal["convex", "rrf", "boost"]
@@ -38,6 +40,9 @@ class Query:
             measured best.
         keep_like: the products of `like` may be hits.
         filters: conditions that every hit meets.
+        facets: what is counted beside the hits, on every page the same.
+        sort: another order than by score, over the products that are ranked; ties go by id.
+        collapse: all variants of a product (`group_id`) are one hit, the first of them in the order.
         size: hits on one page.
         offset: hits to pass over; kept in the cursor of the page before.
         fusion: how the legs become one score.
@@ -57,6 +62,9 @@ class Query:
     composition: Composing = "auto"
     keep_like: bool = False
     filters: tuple[Filter, ...] = ()
+    facets: tuple[Facet, ...] = ()
+    sort: tuple[Sort, ...] = ()
+    collapse: bool = False
     size: int = 10
     offset: int = 0
     fusion: Fusion = "convex"

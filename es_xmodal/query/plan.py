@@ -10,18 +10,20 @@ sources, its best pictures and its order come from one request, without a script
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from es_xmodal.errors import QueryError
-from es_xmodal.query.filters import filter_clause
+from es_xmodal.query.facets import PlannedFacet, facet_aggregations, plan_facets
+from es_xmodal.query.filters import Filter, filter_clause
 from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
 from es_xmodal.query.identifiers import possible_identifiers
 from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg, leg_kind
 from es_xmodal.query.lexical import lexical_clause
 from es_xmodal.query.model import MAX_REACH, Composed, Fusion, Query
+from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.terms import Term
@@ -84,6 +86,9 @@ class Plan:
         filters: clauses that every hit meets.
         composition: how several terms became query vectors.
         size, offset: the page.
+        order: the order of the hits, by score where nothing else was asked for.
+        collapse: all variants of a product are one hit.
+        facets: what is counted.
         warnings: what the caller should know, such as words that were left out.
     """
 
@@ -96,6 +101,9 @@ class Plan:
     window: int
     min_spreads: float
     composition: Composed = "early"
+    order: tuple[Body | str, ...] = tuple(SORT)
+    collapse: bool = False
+    facets: tuple[PlannedFacet, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -105,17 +113,27 @@ class Plan:
 
     @cached_property
     def retrieve(self) -> Request:
-        """The first of two round trips: every leg's candidates, ids and scores only."""
+        """The first of two round trips: every leg's candidates, ids and scores only.
+
+        Behind the legs' bodies stand those of the facets that count another window than that of the hits.
+        """
         bodies = [
-            {
-                **leg.retrieve(self.window, self.filters),
-                "sort": SORT,  # so that ties at the edge of the window do not depend on the shard copy
-                "_source": False,
-                "track_total_hits": isinstance(leg, LexicalLeg),
-            }
+            self._candidates(leg, self.filters, total=isinstance(leg, LexicalLeg)) for leg in self.legs
+        ] + [
+            self._candidates(leg, one.filters, total=False)
+            for one in self.facets
+            if one.needs_window
             for leg in self.legs
         ]
         return Request(endpoint="_msearch", params=SEARCH_PARAMS, bodies=tuple(bodies))
+
+    def _candidates(self, leg: Leg, filters: tuple[Body, ...], *, total: bool) -> Body:
+        return {
+            **leg.retrieve(self.window, filters),
+            "sort": SORT,  # so that ties at the edge of the window do not depend on the shard copy
+            "_source": False,
+            "track_total_hits": total,
+        }
 
     def fuse(self, found: Mapping[str, Found]) -> Fused:
         """How the legs become one score, from what the legs found."""
@@ -127,18 +145,21 @@ class Plan:
         tops = {name: leg.top for name, leg in found.items() if leg.top is not None}
         return AffineFusion(scales=convex_scales(self.legs, tops, self.min_spreads))
 
-    def rank(self, found: Mapping[str, Found]) -> Request | None:
+    def rank(
+        self, found: Mapping[str, Found], windows: Mapping[str, Sequence[str]] | None = None
+    ) -> Request | None:
         """The last round trip: score the candidates in every leg, add up, return the page.
 
         Args:
             found: leg name to what it found; ignored by `boost`, which has one round trip.
+            windows: see `read_windows`; ignored by `boost`.
 
         Returns:
-            The request; None when there is no candidate.
+            The request; None when there is no candidate and nothing to count.
         """
         ids = sorted({product for leg in found.values() for product in leg.ids})
         if self.two_trips and not ids:
-            return None
+            return self._request({"match_none": {}}, 0, windows or {}) if self.facets else None
         only: Body | None = {"ids": {"values": ids}} if self.two_trips else None
         count = len(ids) if self.two_trips else self.window
         clauses = {
@@ -146,14 +167,28 @@ class Plan:
             "should": self.fuse(found).clauses(self.legs, only or _all_of(self.filters), count),
             "minimum_should_match": 0 if only else 1,
         }
-        return Request(endpoint="_search", params=RANK_PARAMS, bodies=(self._page({"bool": clauses}),))
+        return self._request({"bool": clauses}, len(ids) if self.two_trips else MAX_REACH, windows or {})
+
+    def _request(self, query: Body, candidates: int, windows: Mapping[str, Sequence[str]]) -> Request:
+        body = self._page(query)
+        counts = facet_aggregations(self.facets, self.legs, self._windows(windows), self.window)
+        if self.collapse:
+            body["collapse"], counts[VARIANTS] = collapse_parts(candidates)
+        if counts:
+            body["aggs"] = counts
+        return Request(endpoint="_search", params=RANK_PARAMS, bodies=(body,))
+
+    def _windows(self, found: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+        """Each facet with a window of its own to the products in it; `boost` has no window."""
+        needing = [one.facet.field for one in self.facets if one.needs_window and self.two_trips]
+        return {name: found.get(name, ()) for name in needing}
 
     def _page(self, query: Body) -> Body:
         return {
             "query": query,
             "from": self.offset,
             "size": min(self.size, MAX_REACH - self.offset),
-            "sort": SORT,
+            "sort": list(self.order),
             "track_scores": True,
             "track_total_hits": True,
             "_source": SOURCE,
@@ -199,11 +234,17 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
             field="weights",
             hint=f"give one of these legs a weight above 0: {', '.join(_possible(query, view))}",
         )
+    if query.collapse:
+        check_collapse(view.fields)
+    conditions = _conditions(query, view)
     return Plan(
         alias=view.alias,
         fusion=query.fusion,
         legs=tuple(legs),
-        filters=tuple(filter_clause(wanted, view.fields) for wanted in query.filters) + _left_out(query),
+        filters=tuple(clause for _, clause in conditions),
+        order=sort_clauses(query.sort, view.fields),
+        collapse=query.collapse,
+        facets=plan_facets(query.facets, conditions, view.fields, legs),
         composition=signals.composition,
         size=query.size,
         offset=query.offset,
@@ -227,6 +268,12 @@ def _vector_legs(signals: Signals, weights: Mapping[str, float], view: IndexView
         for name, vector in signals.vectors.items()
         if leg_kind(name) == kind
     ]
+
+
+def _conditions(query: Query, view: IndexView) -> list[tuple[Filter | None, Body]]:
+    """What every hit meets, with the filter that it was made of where it was one."""
+    asked = [(one, filter_clause(one, view.fields)) for one in query.filters]
+    return [*asked, *((None, clause) for clause in _left_out(query))]
 
 
 def _left_out(query: Query) -> tuple[Body, ...]:

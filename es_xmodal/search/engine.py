@@ -16,10 +16,12 @@ from es_xmodal.cluster.search import msearch, refusal_of_query, search
 from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import ClusterAnswerError, IndexStateError, QueryError
 from es_xmodal.index.target import Target, load_target
-from es_xmodal.query.answers import RankedHit, leg_ranks, read_found, read_hits
+from es_xmodal.query.answers import RankedHit, leg_ranks, read_found, read_hits, read_windows
 from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
+from es_xmodal.query.facet_counts import read_facets
 from es_xmodal.query.legs import VECTOR_FIELDS
 from es_xmodal.query.model import MAX_REACH, Query
+from es_xmodal.query.order import read_variants
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.template import fill_template
@@ -115,8 +117,7 @@ class Searcher:
 
         def run(target: Target) -> PlannedSearch:
             plan, _ = self._plan(query, cursor, target)
-            found = self._retrieve(plan, target)
-            last = plan.rank(found)
+            last = plan.rank(*self._retrieve(plan, target))
             first = (plan.retrieve,) if plan.two_trips else ()
             return PlannedSearch(plan=plan, requests=(*first, last) if last else first)
 
@@ -128,8 +129,8 @@ class Searcher:
     def _search(self, query: Query, cursor: str | None, target: Target) -> SearchResult:
         started = time.perf_counter()
         plan, terms = self._plan(query, cursor, target)
-        found = self._retrieve(plan, target)
-        last = plan.rank(found)
+        found, windows = self._retrieve(plan, target)
+        last = plan.rank(found, windows)
         answer: Mapping[str, Any] = {"hits": {"hits": []}}
         if last:
             answer = search(
@@ -138,11 +139,12 @@ class Searcher:
             _check_same_index(target, answer)
         ranked = read_hits(answer, plan.fuse(found), offset=plan.offset)
         ranks = leg_ranks(found)
+        variants = read_variants(answer)
         extras = {"marker": partial(self._highlight, terms), "matcher": partial(self._matched, terms)}
-        total = _total(plan, found, answer)
+        total = _total(plan, found, answer, variants)
         end = plan.offset + len(ranked)
         return SearchResult(
-            hits=tuple(_hit(hit, ranks.get(hit.id, {}), extras) for hit in ranked),
+            hits=tuple(_hit(hit, ranks.get(hit.id, {}), variants, extras) for hit in ranked),
             total=total,
             took_ms=(time.perf_counter() - started) * 1000,
             fusion=plan.fusion,
@@ -150,6 +152,9 @@ class Searcher:
             composition=plan.composition,
             requests=plan.two_trips + bool(last),
             cursor=write_cursor(plan, offset=end) if ranked and end < total.reachable else None,
+            facets=read_facets(plan.facets, answer) if last else {},
+            sort=tuple(str(one) for one in query.sort),
+            collapse=plan.collapse,
             warnings=plan.warnings,
         )
 
@@ -165,9 +170,10 @@ class Searcher:
             check_cursor(digest, plan)
         return plan, frozenset(signals.terms)
 
-    def _retrieve(self, plan: Plan, target: Target) -> dict[str, Found]:
+    def _retrieve(self, plan: Plan, target: Target) -> tuple[dict[str, Found], dict[str, list[str]]]:
+        """What the legs found, and what the windows of the facets hold."""
         if not plan.two_trips:
-            return {}
+            return {}, {}
         answers = msearch(
             self._client,
             self._index,
@@ -177,7 +183,7 @@ class Searcher:
         )
         for answer in answers:
             _check_same_index(target, answer)
-        return read_found(plan.legs, answers)
+        return read_found(plan.legs, answers), read_windows(plan.legs, plan.facets, answers)
 
     def _signals(self, query: Query, target: Target) -> Signals:
         weights = self._profile.weights(query)
@@ -259,7 +265,9 @@ class Searcher:
         return target
 
 
-def _hit(hit: RankedHit, ranks: Mapping[str, int], extras: Mapping[str, Any]) -> Hit:
+def _hit(
+    hit: RankedHit, ranks: Mapping[str, int], variants: Mapping[str, int], extras: Mapping[str, Any]
+) -> Hit:
     return Hit(
         id=hit.id,
         rank=hit.rank,
@@ -268,6 +276,7 @@ def _hit(hit: RankedHit, ranks: Mapping[str, int], extras: Mapping[str, Any]) ->
         source=from_document(hit.source),
         best_image=hit.best_image,
         leg_ranks=ranks,
+        variants=None if hit.collapse_key is None else variants.get(hit.collapse_key, 1),
         **extras,
     )
 
@@ -296,9 +305,12 @@ def index_view(target: Target) -> IndexView:
     )
 
 
-def _total(plan: Plan, found: Mapping[str, Found], answer: Mapping[str, Any]) -> Total:
+def _total(
+    plan: Plan, found: Mapping[str, Found], answer: Mapping[str, Any], variants: Mapping[str, int]
+) -> Total:
     candidates = answer["hits"].get("total", {"value": 0})["value"]
+    hits = candidates - sum(count - 1 for count in variants.values())
     lexical = found.get("lexical")
     value = max(candidates, lexical.total if lexical else 0)
     at_least = bool(lexical and lexical.at_least) or any(leg.kind in VECTOR_FIELDS for leg in plan.legs)
-    return Total(value=value, at_least=at_least, reachable=min(candidates, MAX_REACH))
+    return Total(value=value, at_least=at_least, reachable=min(hits, MAX_REACH))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from es_xmodal.query.facet_counts import FacetCounts
 from es_xmodal.query.fusion import Ledger
 
 Marker = Callable[[Mapping[str, Any]], Mapping[str, str]]
@@ -36,6 +37,8 @@ class Hit:
         best_image: the product's picture that fits best; None when no picture took part.
         leg_ranks: leg name to the product's place among what that leg found, from 1; a leg that did not find
             it by itself is absent, and so are all legs where there was one round trip.
+        variants: products of the same group among those that were ranked, this one included; None where
+            variants are hits of their own.
         marker: makes `highlight`.
         matcher: makes `matched`.
     """
@@ -47,6 +50,7 @@ class Hit:
     source: Mapping[str, Any]
     best_image: str | None = None
     leg_ranks: Mapping[str, int] = field(default_factory=dict)
+    variants: int | None = None
     marker: Marker = field(default=_no_marks, repr=False, compare=False)
     matcher: Matcher = field(default=_no_words, repr=False, compare=False)
 
@@ -83,6 +87,7 @@ class Hit:
             "legs": legs,
             "highlight": dict(self.highlight),
             "best_image": self.best_image,
+            **({} if self.variants is None else {"variants": self.variants}),
         }
 
 
@@ -93,7 +98,8 @@ class Total:
     Attributes:
         value: products that match by words, or candidates where that is more.
         at_least: the number is a lower bound, since every product is more or less near in a vector leg.
-        reachable: how many hits paging can reach: the candidates of all legs.
+        reachable: how many hits paging can reach: the candidates of all legs; where variants collapse, so
+            many products as there are among them.
     """
 
     value: int
@@ -114,6 +120,9 @@ class SearchResult:
         composition: how several terms became query vectors, `early` or `late`.
         requests: round trips to Elasticsearch.
         cursor: give it to the next search for the next page; None on the last page.
+        facets: field, as it was asked for, to its counts.
+        sort: the order, where it is not by score: over the candidates, not over all that the index holds.
+        collapse: all variants of a product are one hit.
         warnings: what the caller should know.
     """
 
@@ -125,6 +134,9 @@ class SearchResult:
     requests: int
     composition: str = "early"
     cursor: str | None = None
+    facets: Mapping[str, FacetCounts] = field(default_factory=dict)
+    sort: tuple[str, ...] = ()
+    collapse: bool = False
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -141,9 +153,11 @@ class SearchResult:
                 "legs": list(self.legs),
                 "composition": self.composition,
                 "requests": self.requests,
+                "sort": list(self.sort),
+                "collapse": self.collapse,
             },
             "hits": [hit.to_json() for hit in self.hits],
-            "facets": {},
+            "facets": {name: counts.to_json() for name, counts in self.facets.items()},
             "cursor": self.cursor,
             "warnings": list(self.warnings),
         }

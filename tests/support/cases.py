@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.model import Query
+from es_xmodal.query.order import parse_sort
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from tests.support.plans import plan_for, signals, view
 
@@ -19,6 +21,10 @@ FOUND = {
 
 def quantised() -> Plan:
     return build_plan(Query(text="red mug"), signals(), view(quantised=True))
+
+
+def facets(*typed: str) -> tuple[Facet, ...]:
+    return tuple(parse_facet(one) for one in typed)
 
 
 CASES: dict[str, Plan] = {
@@ -40,6 +46,25 @@ CASES: dict[str, Plan] = {
     "text_own_query": plan_for(lexical_query={"match": {"title": "{{query}}"}}),
     "text_rrf": plan_for(fusion="rrf"),
     "text_boost": plan_for(fusion="boost", filters=["price<=20"]),
+    "text_filters_any_not": plan_for(
+        filters=["brand=Apple|Sony", "price!=10..20", "images!=*", "attributes.colour=red|blue", "brand!=X"]
+    ),
+    "text_facets": plan_for(facets=facets("brand", "price", "attributes.a.b-c@filter", "category@window")),
+    "text_facets_own_filters": plan_for(
+        filters=["brand=Apple", "price<=20", "attributes.colour=red"],
+        facets=facets("brand", "price:0,10,20@filter", "attributes.colour@window", "available"),
+    ),
+    "text_boost_facets": plan_for(
+        fusion="boost",
+        filters=["brand=Apple", "price<=20"],
+        facets=facets("brand@window", "category", "currency@filter", "group_id@window"),
+    ),
+    "text_sort_collapse": plan_for(sort=tuple(map(parse_sort, ("-price", "brand", "-score"))), collapse=True),
+    "text_boost_sort_collapse": plan_for(fusion="boost", sort=(parse_sort("price"),), collapse=True),
+    "image_facets": plan_for(text="", pictures=("p.jpg",), filters=["brand=A"], facets=facets("brand")),
+    "image_boost_facets": plan_for(
+        text="", pictures=("p.jpg",), fusion="boost", filters=["brand=A"], facets=facets("brand")
+    ),
     "image": plan_for(text="", pictures=("p.jpg",)),
     "image_boost": plan_for(text="", pictures=("p.jpg",), fusion="boost"),
     "text_and_image": plan_for(pictures=("p.jpg",)),
@@ -48,7 +73,8 @@ CASES: dict[str, Plan] = {
 
 def requests_of(plan: Plan) -> list[Request]:
     """All requests of a plan, as if each leg had found what `FOUND` says."""
-    last = plan.rank({leg.name: FOUND[leg.name] for leg in plan.legs})
+    windows = {one.facet.field: ["p1", "p2", "p3"] for one in plan.facets if one.needs_window}
+    last = plan.rank({leg.name: FOUND[leg.kind] for leg in plan.legs}, windows)
     assert last is not None
     return [plan.retrieve, last] if plan.two_trips else [last]
 

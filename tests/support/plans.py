@@ -31,6 +31,7 @@ FIELDS = {
     "images.visual": "dense_vector",
     "text_vector": "dense_vector",
     "group_id": "keyword",
+    "collapse_key": "keyword",
     "available": "boolean",
     "url": "keyword",
 }

@@ -1,0 +1,300 @@
+"""Facets: what was asked, and the aggregations that count it. `facet_counts` reads the answers.
+
+brand              values and how many products have each
+attributes.colour  values of an attribute
+price              ranges, their ends chosen so that each holds about as many products
+price:0,50,100     below 0, 0 to 50, 50 to 100, from 100; the lower end is included
+brand@filter       counted among all products that meet the filters
+
+Every facet has a scope, which says what is counted:
+
+lexical  all products that match by words and meet the filters; the default where words are searched as words
+window   the products that are ranked, so those that paging can reach; the default without words
+filter   all products that meet the filters, whatever was asked
+
+A facet's own filter is left out of its counts, so that the values beside the chosen one can be chosen too; a
+negated filter is not a choice and stays. The counts are made by the request that ranks, so they cost no round
+trip; they do not depend on the page.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from es_xmodal.catalog.clean import clean_line
+from es_xmodal.errors import QueryError
+from es_xmodal.query.filters import ATTRIBUTES, Filter, resolve_field
+from es_xmodal.query.legs import Leg, LexicalLeg
+
+Clause = dict[str, Any]
+Scope = Literal["lexical", "window", "filter"]
+SCOPES: tuple[Scope, ...] = ("lexical", "window", "filter")
+FACETABLE = ("brand", "category", "price", "currency", "available", "group_id")
+MAX_FACETS = 20
+MAX_EDGES = 50
+MAX_VALUES = 1000
+_MAX_NAME_CHARS = 200
+# Spelt by the shop in many ways and indexed in lower case: a product of each value tells a spelling.
+_FOLDED = ("brand", "category", "attribute_pairs")
+_STEPS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+LADDER = tuple(float(f"{step:g}e{power}") for power in range(-2, 7) for step in _STEPS)
+"""Where automatic ranges may begin and end: the smallest ranges that are counted, joined afterwards."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facet:
+    """What is counted.
+
+    Attributes:
+        field: `brand`, `category`, `price`, `currency`, `available`, `group_id` or `attributes.NAME`.
+        edges: ends of the ranges of a number; none: chosen from the counts.
+        scope: `lexical`, `window` or `filter`; None: the default of the query.
+        size: values at most; the rest is counted as `other`.
+
+    Raises:
+        QueryError: a value makes no sense; the error names the field.
+    """
+
+    field: str
+    edges: tuple[float, ...] = ()
+    scope: Scope | None = None
+    size: int = 20
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field", clean_line(self.field))
+        if not self.field:
+            raise QueryError(
+                "a facet needs a field", field="facets", hint="such as brand or attributes.colour"
+            )
+        if len(self.field) > _MAX_NAME_CHARS:
+            raise QueryError(f"longer than {_MAX_NAME_CHARS} characters", field="facets")
+        if self.scope is not None and self.scope not in SCOPES:
+            raise QueryError(f"{self.scope!r} is not one of {', '.join(SCOPES)}", field=self.where)
+        if not 1 <= self.size <= MAX_VALUES:
+            raise QueryError(f"size must be 1 to {MAX_VALUES}", field=self.where)
+        self._check_edges()
+
+    def _check_edges(self) -> None:
+        if len(self.edges) > MAX_EDGES:
+            raise QueryError(f"more than {MAX_EDGES} ends of ranges", field=self.where)
+        if not all(math.isfinite(edge) for edge in self.edges):
+            raise QueryError("the ends of ranges are finite numbers", field=self.where)
+        if any(low >= high for low, high in itertools.pairwise(self.edges)):
+            raise QueryError("the ends of ranges must go up", field=self.where, hint="write price:0,50,100")
+
+    @property
+    def where(self) -> str:
+        """The facet's place in the query, for errors."""
+        return f"facets.{self.field}"
+
+
+def parse_facet(text: str) -> Facet:
+    """Read a facet as it is typed on the command line.
+
+    Args:
+        text: such as `brand`, `price:0,50,100`, `attributes.colour@filter`.
+
+    Returns:
+        The facet; whether its field exists is checked by `plan_facets`.
+
+    Raises:
+        QueryError: an end of a range is not a number, or there is no such scope.
+    """
+    text = text.strip()
+    attribute = text.startswith(ATTRIBUTES)
+    bare, sign, last = text.rpartition("@")
+    scope: str | None = last.strip()
+    if not sign or (attribute and scope not in SCOPES):  # the name of an attribute may have a @ in it
+        bare, scope = text, None
+    field, colon, given = (bare, "", "") if attribute else bare.partition(":")
+    name = clean_line(field)
+    if colon and not given.strip():
+        raise QueryError("ends of ranges are missing", field=f"facets.{name}", hint="write price:0,50,100")
+    edges = tuple(_edge(name, one) for one in given.split(",")) if colon else ()
+    return Facet(field=name, edges=edges, scope=scope)  # type: ignore[arg-type]  # checked there
+
+
+def _edge(field: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise QueryError(
+            f"{clean_line(text)!r} is not a number", field=f"facets.{field}", hint="write price:0,50,100"
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedFacet:
+    """One facet, ready to be counted.
+
+    Attributes:
+        facet: what was asked.
+        source: the index's field.
+        kind: the index's type of it.
+        scope: what is counted.
+        filters: what every counted product meets.
+        relaxed: the facet's own filter is left out of `filters`, so they are not those of the hits.
+    """
+
+    facet: Facet
+    source: str
+    kind: str
+    scope: Scope
+    filters: tuple[Clause, ...]
+    relaxed: bool
+
+    @property
+    def attribute(self) -> str | None:
+        """Name of the attribute, in lower case; None where the facet is a field."""
+        return self.facet.field[len(ATTRIBUTES) :].lower() if self.source == "attribute_pairs" else None
+
+    @property
+    def needs_window(self) -> bool:
+        """The counted products are not those that are ranked, so they are retrieved beside them."""
+        return self.scope == "window" and self.relaxed
+
+    def counting(self) -> Clause:
+        """The aggregation that counts, whatever products it is given."""
+        if self.kind == "double":
+            edges = self.facet.edges or LADDER
+            ends = [{"to": edges[0]}, *_pairs(edges), {"from": edges[-1]}]
+            return {"range": {"field": self.source, "ranges": ends}}
+        # Of several shards each sends its most frequent values, more than are shown so that few are missed.
+        terms: Clause = {"field": self.source, "size": self.facet.size, "shard_size": 5 * self.facet.size}
+        if self.attribute is not None:
+            terms["include"] = f"{_escaped(self.attribute)}=.*"
+        if self.source not in _FOLDED:
+            return {"terms": terms}
+        spelt = "attributes" if self.attribute is not None else self.source
+        one = {"size": 1, "_source": [spelt], "sort": [{"id": "asc"}]}
+        return {"terms": terms, "aggs": {"one": {"top_hits": one}}}
+
+
+def _pairs(edges: Sequence[float]) -> list[Clause]:
+    return [{"from": low, "to": high} for low, high in itertools.pairwise(edges)]
+
+
+def _escaped(text: str) -> str:
+    """Take a text as itself in a regular expression of Lucene, in which `\\d` and the like mean something."""
+    return re.sub(r"[^\w\s]", r"\\\g<0>", text)
+
+
+def plan_facets(
+    facets: Sequence[Facet],
+    filters: Sequence[tuple[Filter | None, Clause]],
+    fields: Mapping[str, str],
+    legs: Sequence[Leg],
+) -> tuple[PlannedFacet, ...]:
+    """Check the facets, and choose what each of them counts.
+
+    Args:
+        facets: what was asked.
+        filters: every condition of the hits, with the filter that it was made of where it was one.
+        fields: the index's fields.
+        legs: the plan's legs.
+
+    Returns:
+        One planned facet each.
+
+    Raises:
+        QueryError: a field does not exist or cannot be counted, comes twice, or there are no words to match.
+    """
+    if len(facets) > MAX_FACETS:
+        raise QueryError(f"more than {MAX_FACETS} facets", field="facets")
+    has_words = any(leg.name == "lexical" for leg in legs)
+    planned: dict[str, PlannedFacet] = {}
+    for facet in facets:
+        source = _source(facet, fields)
+        if facet.edges and fields[source] != "double":
+            raise QueryError("has no ranges, it is no number", field=facet.where)
+        if facet.scope == "lexical" and not has_words:
+            raise QueryError(
+                "scope lexical needs words that are searched as words",
+                field=facet.where,
+                hint="@window, @filter",
+            )
+        kept = tuple(clause for one, clause in filters if not _is_own(one, facet))
+        one = PlannedFacet(
+            facet=facet,
+            source=source,
+            kind=fields[source],
+            scope=facet.scope or ("lexical" if has_words else "window"),
+            filters=kept,
+            relaxed=len(kept) < len(filters),
+        )
+        if planned.setdefault(facet.field, one) is not one:
+            raise QueryError("comes twice", field=facet.where)
+    return tuple(planned.values())
+
+
+def _source(facet: Facet, fields: Mapping[str, str]) -> str:
+    if facet.field.startswith(ATTRIBUTES):
+        if facet.field == ATTRIBUTES:
+            raise QueryError("an attribute needs a name", field="facets.attributes", hint="attributes.colour")
+        return "attribute_pairs"
+    return resolve_field(facet.field, fields, allowed=FACETABLE, option="facets", verb="count")
+
+
+def _is_own(one: Filter | None, facet: Facet) -> bool:
+    if one is None or one.negated:
+        return False
+    if facet.field.startswith(ATTRIBUTES):
+        return one.field.lower() == facet.field.lower()
+    return one.field == facet.field
+
+
+def facet_aggregations(
+    facets: Sequence[PlannedFacet], legs: Sequence[Leg], windows: Mapping[str, Sequence[str]], window: int
+) -> dict[str, Clause]:
+    """Return the aggregations of the request that ranks.
+
+    Args:
+        facets: see `plan_facets`.
+        legs: the plan's legs.
+        windows: field of each facet that needs a window of its own to the products in it.
+        window: candidates a leg, where there is no window to name.
+
+    Returns:
+        Name to aggregation; names are numbers, since an attribute may be named anything.
+    """
+    return {
+        f"facet{number}": _aggregation(one, legs, windows.get(one.facet.field), window)
+        for number, one in enumerate(facets)
+    }
+
+
+def _aggregation(
+    one: PlannedFacet, legs: Sequence[Leg], products: Sequence[str] | None, window: int
+) -> Clause:
+    values = {"values": one.counting()}
+    if one.scope == "window" and not one.relaxed:
+        return {"filter": {"match_all": {}}, "aggs": values}
+    conditions = list(one.filters)
+    if products is not None:
+        conditions = [{"ids": {"values": sorted(products)}}]
+    elif one.scope == "lexical":
+        words = [leg.clause for leg in legs if isinstance(leg, LexicalLeg)]
+        conditions.append({"bool": {"should": words, "minimum_should_match": 1}})
+    elif one.scope == "window":
+        conditions.append(
+            {"bool": {"should": _matching(legs, one.filters, window), "minimum_should_match": 1}}
+        )
+    within = {"bool": {"filter": conditions}} if conditions else {"match_all": {}}
+    # `global` looks beyond the products that are ranked.
+    return {"global": {}, "aggs": {"in": {"filter": within, "aggs": values}}}
+
+
+def _matching(legs: Sequence[Leg], filters: Sequence[Clause], window: int) -> list[Clause]:
+    """What the fusion `boost` ranks, with other filters: all that a leg matches."""
+    condition = {"bool": {"filter": list(filters)}} if filters else None
+    clauses = [leg.score(1.0, condition, window) for leg in legs]
+    for clause in clauses:
+        for body in clause.values():
+            for name in ("_name", "boost", "inner_hits"):  # hits have these, counts have not
+                body.pop(name, None)
+    return clauses
