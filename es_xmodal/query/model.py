@@ -93,6 +93,10 @@ class Query:
             object.__setattr__(self, name, terms)
         object.__setattr__(self, "minus", _terms(self.minus, "text", "minus"))
         check_weight(self.text_weight, field="text_weight")
+        if self.text_weight is not None and not self.text:
+            raise QueryError("there are no words to weigh", field="text_weight", hint="give words too")
+        if self.keep_like and not self.like:
+            raise QueryError("there is no product to keep", field="keep_like", hint="give ids in like too")
         if self.composition not in COMPOSITIONS:
             raise QueryError(
                 f"{self.composition!r} is not one of {', '.join(COMPOSITIONS)}", field="composition"

@@ -67,7 +67,7 @@ class Profile:
     min_spreads: float = 3.0
     pins: Mapping[Fusion, float] = field(default_factory=lambda: {"convex": 2.0, "rrf": 2.0, "boost": 1000.0})
     max_terms: int = 64
-    minus_weight: float = 0.5
+    minus_weight: float = 0.7
     composition: Composed = "early"
 
     def weights(self, query: Query) -> dict[str, float]:
