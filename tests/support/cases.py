@@ -8,7 +8,7 @@ from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.model import Query
 from es_xmodal.query.order import parse_sort
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
-from tests.support.plans import plan_for, signals, view
+from tests.support.plans import composed_plan, plan_for, signals, view
 
 FOUND = {
     "identifier": Found(ids=("p3",), top=1.0, total=1),
@@ -68,6 +68,10 @@ CASES: dict[str, Plan] = {
     "image": plan_for(text="", pictures=("p.jpg",)),
     "image_boost": plan_for(text="", pictures=("p.jpg",), fusion="boost"),
     "text_and_image": plan_for(pictures=("p.jpg",)),
+    "composed_early": composed_plan("early"),
+    "composed_late": composed_plan("late"),
+    "composed_like": composed_plan("early", like=("p1", "p4")),
+    "composed_late_boost": composed_plan("late", fusion="boost"),
 }
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from es_xmodal.query.compose import compose, parts_of
 from es_xmodal.query.filters import parse_filter
 from es_xmodal.query.fusion import AffineFusion
-from es_xmodal.query.model import Query
+from es_xmodal.query.model import Composed, Query
 from es_xmodal.query.plan import Found, Plan, build_plan
+from es_xmodal.query.profile import DEFAULT_PROFILE
 from es_xmodal.query.view import Calibration, IndexView, Signals
 
 FIELDS = {
@@ -59,6 +61,22 @@ def plan_for(**options: object) -> Plan:
     filters = tuple(parse_filter(str(one)) for one in options.pop("filters", ()))  # type: ignore[attr-defined]
     query = Query(**{"text": "red mug", "filters": filters, **options})  # type: ignore[arg-type]
     return build_plan(query, signals(picture=bool(query.pictures)), view())
+
+
+def composed_plan(how: Composed, **options: object) -> Plan:
+    """A plan of words, a picture and a word to move away from, each with a vector of its own."""
+    asked = {"text": "red mug", "pictures": ("p.jpg",), "minus": ("blue",), "composition": how}
+    query = Query(**{**asked, **options})  # type: ignore[arg-type]
+    parts = parts_of(query, DEFAULT_PROFILE)
+    one, two, three = (np.array(pair, dtype=np.float32) for pair in ((0.6, 0.8), (0.8, 0.6), (1.0, 0.0)))
+    vectors = {
+        "text": {"text": one, "image": one},
+        "picture": {"image": two, "visual": two},
+        "minus-1": {"text": three, "image": three},
+    }
+    made = compose(parts, vectors, how)
+    composed = Signals(terms=("red", "mug"), vectors=made.vectors, shares=made.shares, composition=made.how)
+    return build_plan(query, composed, view())
 
 
 def found_in(scores: Scores, window: int) -> dict[str, Found]:
