@@ -143,6 +143,7 @@ class Shop:
         fusion: Fusion = "convex",
         weights: Mapping[str, float] | None = None,
         lexical_query: Mapping[str, Any] | None = None,
+        cutoff: float | None = None,
         window: int | None = None,
     ) -> Query:
         """Put a query together.
@@ -162,6 +163,7 @@ class Shop:
             fusion: `convex` or `boost`.
             weights: leg name to weight, over the defaults.
             lexical_query: the shop's own Query DSL as the lexical leg; `{{query}}` in it is the text.
+            cutoff: spreads above unrelated pairs that a hit must reach in one leg; None: no cut-off.
             window: candidates a leg; None: from the settings.
 
         Returns:
@@ -185,6 +187,7 @@ class Shop:
             fusion=fusion,
             weights=dict(weights or {}),
             lexical_query=lexical_query,
+            cutoff=cutoff,
             window=self.settings.window if window is None else window,
         )
 

@@ -48,7 +48,11 @@ def _query_options(command: F) -> F:
             "--filter", "filters", multiple=True, metavar="F=V", help="brand=X|Y, price=10..20, images!=*."
         ),
         click.option(
-            "--facet", "facets", multiple=True, metavar="F", help="Count brand, price:0,50 and so on."
+            "--facet",
+            "facets",
+            multiple=True,
+            metavar="F",
+            help="Count brand, price:0,50 and so on.",
         ),
         click.option("--sort", multiple=True, metavar="F", help="price, or -price for the largest first."),
         click.option("--collapse", is_flag=True, help="One hit for all variants of a product."),
@@ -61,6 +65,9 @@ def _query_options(command: F) -> F:
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",
             help="The shop's own Query DSL as the lexical leg; {{query}} is the text.",
+        ),
+        click.option(
+            "--cutoff", type=float, metavar="SPREADS", help="Leave out what no leg finds relevant; try 1."
         ),
         click.option("--window", type=int, help="Candidates a leg. [default: 100]"),
         click.option("--cursor", help="Next page: the cursor in the answer before."),
@@ -167,6 +174,7 @@ def _query(shop: Shop, asked: dict[str, Any]) -> Query:
         fusion=asked["fusion"],
         weights=parse_weights(asked["weights"]),
         lexical_query=read_own_query(asked["own_query"]) if asked["own_query"] else None,
+        cutoff=asked["cutoff"],
         window=asked["window"],
     )
 

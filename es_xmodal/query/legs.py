@@ -36,10 +36,12 @@ class LexicalLeg:
         weight: share of the leg in the fused score.
         clause: the query.
         pinned: the weight stands beside the other legs' weights and does not dilute them.
+        strict: what a product must match to be relevant; None: any match is.
     """
 
     weight: float
     clause: Clause
+    strict: Clause | None = None
     name: str = "lexical"
     calibration: Calibration | None = None
     pinned: bool = False
@@ -57,6 +59,10 @@ class LexicalLeg:
     def score(self, boost: float, ids: Clause | None, count: int) -> Clause:
         """The clause that scores named products; `ids` and `count` matter to vector legs only."""
         return {"bool": {"must": [self.clause], "boost": boost, "_name": self.name}}
+
+    def relevant(self, spreads: float, ids: Clause | None, count: int) -> Clause:
+        """The clause that products meet which are relevant by their words."""
+        return self.strict or self.clause
 
     def without(self, constant: float) -> None:
         """A product that does not match has the raw score 0, which is the leg's floor."""
@@ -143,6 +149,24 @@ class VectorLeg:
                 "inner_hits": {"name": self.name, "size": 1, "_source": ["images.ref"]},
             }
         }
+
+    def relevant(self, spreads: float, ids: Clause | None, count: int) -> Clause | None:
+        """The clause that products meet which lie well above what unrelated pairs score.
+
+        Args:
+            spreads: how many spreads above the floor.
+            ids: as for `score`.
+            count: as for `score`.
+
+        Returns:
+            None where the leg was not calibrated, so that nothing is known of unrelated pairs.
+        """
+        if self.calibration is None:
+            return None
+        least = self.calibration.floor + spreads * self.calibration.spread
+        # `similarity` is the cosine itself, the calibration that of `_score`, (1 + cosine) / 2.
+        knn: Clause = {"knn": {**self._knn(count, [ids] if ids else []), "similarity": 2 * least - 1}}
+        return {"nested": {"path": "images", "query": knn}} if self.nested else knn
 
     def without(self, constant: float) -> Clause | None:
         """The clause that gives products without this vector the score of the floor.

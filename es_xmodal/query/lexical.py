@@ -38,6 +38,29 @@ def lexical_clause(text: str, terms: Iterable[str], profile: Profile) -> Clause:
     return {"bool": {"should": parts, "minimum_should_match": 1}}
 
 
+def strict_clause(terms: Iterable[str], profile: Profile) -> Clause | None:
+    """Build what a product must match to be relevant by its words: most of them, as the tokeniser cut them.
+
+    Args:
+        terms: what the tokeniser made of the query.
+        profile: field names and the share of the words.
+
+    Returns:
+        A clause; None where the query has no words.
+    """
+    words = list(terms)[: profile.max_terms]
+    if not words:
+        return None
+    return {
+        "multi_match": {
+            "query": " ".join(words),
+            "fields": list(profile.field_boosts),
+            "type": "cross_fields",
+            "minimum_should_match": profile.relevant_words,
+        }
+    }
+
+
 def _may_be_mistyped(word: str) -> bool:
     return len(word) >= _MIN_TYPO_CHARS and word.isascii() and word.isalpha()
 

@@ -48,6 +48,8 @@ class Query:
         fusion: how the legs become one score.
         weights: leg name to weight; a leg that is not named keeps its default.
         lexical_query: the shop's own Query DSL as the lexical leg, with `{{query}}` where the words go.
+        cutoff: a hit must be relevant in one leg at least: most of the words, or a vector so many spreads
+            above what unrelated pairs score; None: everything that is ranked is a hit.
         window: candidates a leg; does not depend on `size`, so that page 2 continues page 1.
 
     Raises:
@@ -70,6 +72,7 @@ class Query:
     fusion: Fusion = "convex"
     weights: Mapping[str, float] = field(default_factory=dict)
     lexical_query: Mapping[str, Any] | None = None
+    cutoff: float | None = None
     window: int = 100
 
     def __post_init__(self) -> None:
@@ -80,6 +83,8 @@ class Query:
         if self.fusion not in FUSIONS:
             raise QueryError(f"{self.fusion!r} is not one of {', '.join(FUSIONS)}", field="fusion")
         check_weights(self.weights)
+        if self.cutoff is not None and not -10 <= self.cutoff <= 10:
+            raise QueryError("must be a number of spreads, -10 to 10", field="cutoff")
         if self.lexical_query is not None and not self.text:
             raise QueryError(
                 "there are no words to put into it", field="lexical_query", hint="give words too"

@@ -21,7 +21,7 @@ from es_xmodal.query.filters import Filter, filter_clause
 from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
 from es_xmodal.query.identifiers import possible_identifiers
 from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg, leg_kind
-from es_xmodal.query.lexical import lexical_clause
+from es_xmodal.query.lexical import lexical_clause, strict_clause
 from es_xmodal.query.model import MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
@@ -101,6 +101,7 @@ class Plan:
     window: int
     min_spreads: float
     composition: Composed = "early"
+    cutoff: float | None = None
     order: tuple[Body | str, ...] = tuple(SORT)
     collapse: bool = False
     facets: tuple[PlannedFacet, ...] = ()
@@ -162,9 +163,10 @@ class Plan:
             return self._request({"match_none": {}}, 0, windows or {}) if self.facets else None
         only: Body | None = {"ids": {"values": ids}} if self.two_trips else None
         count = len(ids) if self.two_trips else self.window
+        scope = only or _all_of(self.filters)
         clauses = {
-            "filter": [only] if only else list(self.filters),
-            "should": self.fuse(found).clauses(self.legs, only or _all_of(self.filters), count),
+            "filter": [*([only] if only else self.filters), *self._relevance(scope, count)],
+            "should": self.fuse(found).clauses(self.legs, scope, count),
             "minimum_should_match": 0 if only else 1,
         }
         return self._request({"bool": clauses}, len(ids) if self.two_trips else MAX_REACH, windows or {})
@@ -182,6 +184,13 @@ class Plan:
         """Each facet with a window of its own to the products in it; `boost` has no window."""
         needing = [one.facet.field for one in self.facets if one.needs_window and self.two_trips]
         return {name: found.get(name, ()) for name in needing}
+
+    def _relevance(self, scope: Body | None, count: int) -> list[Body]:
+        """What a product must meet to be a hit at all: one leg at least must find it relevant."""
+        if self.cutoff is None:
+            return []
+        ways = [leg.relevant(self.cutoff, scope, count) for leg in self.legs]
+        return [{"bool": {"should": [way for way in ways if way], "minimum_should_match": 1}}]
 
     def _page(self, query: Body) -> Body:
         return {
@@ -221,12 +230,7 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         clause: Body = {"constant_score": {"filter": {"terms": {"identifier_keys": list(identifiers)}}}}
         legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
     if query.text and "lexical" in weights:
-        clause = (
-            lexical_clause(query.text, signals.terms, profile)
-            if query.lexical_query is None
-            else fill_template(query.lexical_query, query.text)
-        )
-        legs.append(LexicalLeg(weight=weights["lexical"], clause=clause))
+        legs.append(_lexical_leg(query, signals, weights["lexical"], profile))
     legs += _vector_legs(signals, weights, view)
     if not legs:
         raise QueryError(
@@ -249,6 +253,7 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         size=query.size,
         offset=query.offset,
         window=query.window,
+        cutoff=query.cutoff,
         min_spreads=profile.min_spreads,
         warnings=(*_warnings(signals, profile), *_idle(query, legs), *_unheard(query, signals, legs)),
     )
@@ -292,6 +297,13 @@ def _unheard(query: Query, signals: Signals, legs: list[Leg]) -> tuple[str, ...]
     if query.composition == "late" and not any(":" in leg.name for leg in legs):
         found.append("the composition late changes nothing: no leg looks at more than one term")
     return tuple(found)
+
+
+def _lexical_leg(query: Query, signals: Signals, weight: float, profile: Profile) -> LexicalLeg:
+    if query.lexical_query is not None:
+        return LexicalLeg(weight=weight, clause=fill_template(query.lexical_query, query.text))
+    clause = lexical_clause(query.text, signals.terms, profile)
+    return LexicalLeg(weight=weight, clause=clause, strict=strict_clause(signals.terms, profile))
 
 
 def _possible(query: Query, view: IndexView) -> list[str]:

@@ -46,6 +46,7 @@ class Profile:
     Attributes:
         field_boosts: token field to its boost in the lexical leg.
         original_boosts: un-tokenised field to its boost; they cover what the token fields cover.
+        relevant_words: share of the words that a product must have to be relevant by them (`cutoff`).
         typo_boost: boost of Latin words that differ by one or two letters; 0 leaves them out.
         convex: weights by mode for the fusions `convex`, where they are divided by their sum, and `rrf`.
         boost: weights by mode for the fusion `boost`.
@@ -61,6 +62,7 @@ class Profile:
         default_factory=lambda: {"tokens.title": 3.0, "tokens.attributes": 1.5, "tokens.description": 1.0}
     )
     original_boosts: Mapping[str, float] = field(default_factory=_original_boosts)
+    relevant_words: str = "67%"
     typo_boost: float = 0.2
     convex: Mapping[Mode, Weights] = field(default_factory=_convex)
     boost: Mapping[Mode, Weights] = field(default_factory=_boost)

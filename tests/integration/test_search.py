@@ -17,7 +17,7 @@ from es_xmodal.errors import (
     QueryError,
 )
 from es_xmodal.query.filters import parse_filter
-from es_xmodal.query.model import Query
+from es_xmodal.query.model import FUSIONS, Query
 from es_xmodal.search.engine import Searcher
 from es_xmodal.search.result import Hit
 from es_xmodal.settings import load_settings
@@ -254,6 +254,15 @@ def test_queries_that_make_no_sense_here(shop: Searcher, folder: Path) -> None:
     for picture in (str(folder / "none.png"), str(folder), b"not a picture", "http://127.0.0.1:9/x.jpg"):
         with pytest.raises(PictureError):
             shop.search(Query(pictures=(picture,)))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_nothing_relevant_can_be_an_answer(shop: Searcher, fusion: str) -> None:
+    strict = {"cutoff": 9.0, "fusion": fusion}
+    assert shop.search(Query(text="bicycle pump", **strict)).hits == ()  # type: ignore[arg-type]
+    assert ids(shop.search(Query(text="desk lamp", **strict)).hits) == ["lamp"]  # type: ignore[arg-type]
+    everything = shop.search(Query(text="desk lamp", fusion=fusion))  # type: ignore[arg-type]
+    assert len(everything.hits) > 1
 
 
 @pytest.mark.parametrize("text", ['"', "{{x}}", "\\", "AND OR NOT", "*:*", "a" * 9_999, "😀", "ก", "-" * 50])

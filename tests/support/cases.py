@@ -44,6 +44,9 @@ CASES: dict[str, Plan] = {
     "text_quantised": quantised(),
     "text_identifier": plan_for(text="AW-SOF-TN"),
     "text_own_query": plan_for(lexical_query={"match": {"title": "{{query}}"}}),
+    "text_cutoff": plan_for(cutoff=1.0),
+    "text_boost_cutoff": plan_for(fusion="boost", cutoff=0.5),
+    "image_cutoff": plan_for(text="", pictures=("p.jpg",), cutoff=2.0),
     "text_rrf": plan_for(fusion="rrf"),
     "text_boost": plan_for(fusion="boost", filters=["price<=20"]),
     "text_filters_any_not": plan_for(

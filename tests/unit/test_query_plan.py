@@ -144,7 +144,8 @@ def test_no_text_breaks_out_of_the_query(text: str) -> None:
     )
     assert list(body) == ["query", "size", "sort", "_source", "track_total_hits"]
     parts = body["query"]["bool"]["should"]
-    assert parts[-1]["multi_match"]["query"] == query.text[:512]
+    (original,) = [part for part in parts if "title^3" in part["multi_match"]["fields"]]
+    assert original["multi_match"]["query"] == query.text[:512]
     json.dumps(body).encode("utf-8")
 
 
@@ -295,6 +296,27 @@ def test_the_shop_s_own_query_is_the_lexical_leg() -> None:
 def test_own_queries_that_cannot_be_a_leg(own: dict[str, Any], says: str) -> None:
     with pytest.raises(QueryError, match=says):
         plan_for(lexical_query=own)
+
+
+def test_the_cutoff_is_a_filter_that_any_leg_may_pass() -> None:
+    request = plan_for(cutoff=2.0).rank(FOUND)
+    assert request is not None
+    ids, relevance = request.bodies[0]["query"]["bool"]["filter"]
+    assert "ids" in ids
+    words, text, image = relevance["bool"]["should"]
+    assert words["multi_match"]["minimum_should_match"] == "67%"
+    # text: floor .5, spread .05, so a _score of .6, which is a cosine of .2
+    assert text["knn"]["similarity"] == pytest.approx(0.2)
+    assert image["nested"]["query"]["knn"]["similarity"] == pytest.approx(2 * (0.52 + 2 * 0.04) - 1)
+    assert relevance["bool"]["minimum_should_match"] == 1
+
+
+def test_a_leg_without_calibration_says_nothing_about_relevance() -> None:
+    plan = build_plan(Query(text="x", cutoff=1.0), signals(), view(calibration={}))
+    request = plan.rank(FOUND)
+    assert request is not None
+    (way,) = request.bodies[0]["query"]["bool"]["filter"][1]["bool"]["should"]
+    assert "multi_match" in way
 
 
 def test_reading_answers() -> None:
