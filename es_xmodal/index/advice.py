@@ -173,6 +173,11 @@ STATE_ADVICE: Mapping[str, Advice] = {
         "scores of this leg are compared with those of the others without knowing what chance alone gives",
         "`es-xmodal ingest CATALOG --rebuild`, with two products or more whose titles differ",
     ),
+    "not-counted": Advice(
+        "error",
+        "what is in the index could not be looked at",
+        "see the health of the index, then run doctor again",
+    ),
     "empty": Advice("error", "there is nothing to find", "`es-xmodal ingest CATALOG`"),
     "no-text-vectors": Advice(
         "warning",

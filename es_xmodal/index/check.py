@@ -8,8 +8,7 @@ from typing import Any
 from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import cluster_errors
-from es_xmodal.errors import FingerprintMismatchError
-from es_xmodal.index.lifecycle import count_documents
+from es_xmodal.errors import ClusterAnswerError, FingerprintMismatchError
 from es_xmodal.index.meta import IndexMeta
 from es_xmodal.index.names import base_name
 from es_xmodal.index.target import Target, load_target
@@ -44,6 +43,7 @@ def check_index(client: Elasticsearch, name: str, *, encoder: str | None, text: 
     Raises:
         IndexMissingError: there is no such index.
         ForeignIndexError: it was not made by this project.
+        ClusterAnswerError: a shard did not answer.
         ClusterError: the cluster cannot be reached or refuses.
     """
     target = load_target(client, name)
@@ -82,7 +82,7 @@ def _fingerprints(meta: IndexMeta, *, encoder: str | None, text: str | None) -> 
 
 
 def _coverage(client: Elasticsearch, target: Target) -> list[Finding]:
-    total = count_documents(client, target.index)
+    total = _count(client, target.index, {"match_all": {}})
     found = [Finding(what="documents", ok=total > 0, detail=str(total), count=total)]
     if "text_vector" in target.fields:
         count = _count(client, target.index, {"exists": {"field": "text_vector"}})
@@ -103,5 +103,12 @@ def _coverage(client: Elasticsearch, target: Target) -> list[Finding]:
 
 
 def _count(client: Elasticsearch, index: str, query: dict[str, Any]) -> int:
+    """What a search would find now: no refresh before it, a check changes nothing."""
     with cluster_errors(client, f"counting in {index}"):
-        return int(client.count(index=index, query=query).body["count"])
+        answer = client.count(index=index, query=query).body
+    failed = int(answer["_shards"]["failed"])
+    if failed:
+        raise ClusterAnswerError(
+            f"counting in {index}: {failed} of {answer['_shards']['total']} shards failed"
+        )
+    return int(answer["count"])

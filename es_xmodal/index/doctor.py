@@ -12,7 +12,7 @@ from elasticsearch import Elasticsearch
 from es_xmodal.cluster.capabilities import Capabilities, survey
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.encoders.base import EncoderInfo
-from es_xmodal.errors import EncoderError, ForeignIndexError, IndexStateError
+from es_xmodal.errors import ClusterAnswerError, EncoderError, ForeignIndexError, IndexStateError
 from es_xmodal.index.abilities import ability_findings, disk_findings
 from es_xmodal.index.advice import Diagnosis, found, good
 from es_xmodal.index.check import Finding, check_index
@@ -120,10 +120,13 @@ def _one_index(
     except IndexStateError as error:
         findings = [found("unreadable", index, str(error))]
     if meta is not None:
-        encoder, missing = _encoder(meta, asked)
-        checked = check_index(client, name, encoder=encoder.fingerprint if encoder else None, text=asked.text)
-        findings = [*missing, *_from_check(checked)]
-        unused = frozenset(one.field for one in checked if one.field and not one.count)
+        encoder, findings = _encoder(meta, asked)
+        checked = _checked(client, name, encoder, asked)
+        if isinstance(checked, Diagnosis):
+            findings.append(checked)
+        else:
+            findings += _from_check(checked)
+            unused = frozenset(one.field for one in checked if one.field and not one.count)
     health, stats, not_told = _state(client, index)
     facts = IndexFacts(
         index=index,
@@ -145,6 +148,17 @@ def _encoder(meta: IndexMeta, asked: Asked) -> tuple[EncoderInfo | None, list[Di
         return asked.encoder_for(meta.encoder.spec), []
     except EncoderError as error:
         return None, [found("encoder-missing", f"encoder {meta.encoder.spec}", str(error))]
+
+
+def _checked(
+    client: Elasticsearch, name: str, encoder: EncoderInfo | None, asked: Asked
+) -> list[Finding] | Diagnosis:
+    """What `check_index` finds; that shards are missing must not hide what else there is to say."""
+    fingerprint = encoder.fingerprint if encoder else None
+    try:
+        return check_index(client, name, encoder=fingerprint, text=asked.text)
+    except (ClusterAnswerError, IndexStateError) as error:
+        return found("not-counted", name, str(error))
 
 
 def _from_check(checked: list[Finding]) -> list[Diagnosis]:

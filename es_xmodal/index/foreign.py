@@ -18,6 +18,7 @@ _NUMBERS = frozenset(
 )
 # Part of a product -> words that a field's last name is made of, and the types that can hold it.
 _PARTS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "id": (r"id|(product|item|article|goods|offer|variant)id|handle|商品id", _WORDS),
     "title": (r"title|name|headline|标题|名称|品名", _TEXT),
     "description": (r"description|desc|summary|body|content|brief|details?|描述|简介|详情", _TEXT),
     "images": (r"images?|imgs?|pictures?|pics?|photos?|thumbs?|thumbnails?|图片|主图", _TEXT),
