@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,19 +13,18 @@ import click
 
 from es_xmodal.app import Shop
 from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
-from es_xmodal.cli.evaluation_options import check_options, groups_shown, read_runs, run_paths
+from es_xmodal.cli.evaluation_options import check_options, groups_shown, read_configs, read_runs, run_paths
 from es_xmodal.cli.evaluation_report import Report, show
 from es_xmodal.cli.search import parse_weights
-from es_xmodal.errors import QueryError, UsageError
+from es_xmodal.errors import UsageError
 from es_xmodal.evaluation.queries import JudgedQuery, read_qrels, read_queries
+from es_xmodal.evaluation.runner import Search, measure
 from es_xmodal.evaluation.runner import evaluate as run_evaluation
-from es_xmodal.evaluation.runner import measure
 from es_xmodal.evaluation.trec import trec_lines
-from es_xmodal.query.model import FUSIONS, Query
+from es_xmodal.query.model import FUSIONS
 from es_xmodal.search.result import SearchResult
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_KNOBS = ("fusion", "weights", "window")
 
 
 @click.command()
@@ -35,7 +33,7 @@ _KNOBS = ("fusion", "weights", "window")
 @click.option(
     "--configs",
     type=_FILE,
-    help='JSON: {"NAME": {"fusion": ..., "weights": {...}, "window": n}}; all are compared with the first.',
+    help='JSON: {"NAME": {"fusion": ..., "weights": {...}, "window": n, ...}}; compared with the first.',
 )
 @click.option("--fusion", type=click.Choice(FUSIONS), help="[default: convex]")
 @click.option("--weight", "weights", multiple=True, metavar="LEG=W")
@@ -59,7 +57,7 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
     """
     check_options(configs, given)
     default = {"fusion": given["fusion"] or "convex", "weights": parse_weights(given["weights"])}
-    knobs = _read_configs(configs) if configs else {"default": default}
+    knobs = read_configs(configs) if configs else {"default": default}
     outs = run_paths(given["run_out"], list(knobs)) if given["run_out"] else {}
     runs = read_runs(given["runs"], taken=list(knobs))
     asked, judged = read_queries(queries), read_qrels(qrels)
@@ -107,42 +105,13 @@ def _write_run(path: Path, lines: list[str]) -> None:
         raise UsageError(f"{path}: the run cannot be written: {error.strerror or error}") from None
 
 
-def _searcher(shop: Shop, options: dict[str, Any]) -> Any:
+def _searcher(shop: Shop, options: dict[str, Any]) -> Search:
+    without_words = {name: value for name, value in options.items() if name != "lexical_query"}
+
     def search(query: JudgedQuery, size: int) -> SearchResult:
         # A mode names what takes part: a `text` query has no picture even where the file lists one.
         text = query.text if query.mode != "image" else ""
         images = [str(query.image)] if query.image and query.mode != "text" else []
-        return shop.search(text, images=images, size=size, **options)
+        return shop.search(text, images=images, size=size, **(options if text else without_words))
 
     return search
-
-
-def _read_configs(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        configs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(configs, dict) or not configs:
-        raise UsageError(f"{path}: not an object of configurations", hint='{"NAME": {"weights": {...}}}')
-    for name, options in configs.items():
-        unknown = set(options) - set(_KNOBS) if isinstance(options, dict) else {"(not an object)"}
-        if unknown:
-            raise UsageError(
-                f"{path}: {name}: unknown {', '.join(sorted(unknown))}", hint=f"knobs: {', '.join(_KNOBS)}"
-            )
-        _check_knobs(f"{path}: {name}", options)
-    return configs
-
-
-def _check_knobs(where: str, options: dict[str, Any]) -> None:
-    weights, window = options.get("weights", {}), options.get("window", 100)
-    numbers = weights.values() if isinstance(weights, dict) else [None]
-    if not all(type(one) in (int, float) for one in [*numbers, window]) or isinstance(window, float):
-        raise UsageError(
-            f"{where}: weights is an object of numbers, window a whole number",
-            hint='{"weights": {"image": 0.5}, "window": 100}',
-        )
-    try:
-        Query(text="any", **options)
-    except QueryError as error:
-        raise UsageError(f"{where}: {error.message}", hint=error.hint) from None

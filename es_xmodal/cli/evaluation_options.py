@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from es_xmodal.errors import UsageError
+from es_xmodal.errors import QueryError, UsageError
 from es_xmodal.evaluation.trec import read_run
+from es_xmodal.query.model import Query
 
 GROUPS = ("mode", "lang", "tag")
+KNOBS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "fusion": ((str,), "a name"),
+    "weights": ((dict,), "an object of numbers"),
+    "window": ((int,), "a whole number"),
+    "composition": ((str,), "a name"),
+    "cutoff": ((int, float), "a number"),
+    "lexical_query": ((dict,), "an object of Query DSL"),
+}
+"""What a configuration may set: the types of its value, and the same in words."""
 
 
 def check_options(configs: Path | None, given: Mapping[str, Any]) -> None:
@@ -92,3 +103,44 @@ def run_paths(out: Path, names: Sequence[str]) -> dict[str, Path]:
                 raise UsageError(f"--run-out: {other!r} and {name!r} would both go to {path.name}")
         paths[name] = path
     return paths
+
+
+def read_configs(path: Path) -> dict[str, dict[str, Any]]:
+    """Read `--configs`.
+
+    Args:
+        path: JSON: name to an object of knobs.
+
+    Returns:
+        Name to options of a search.
+
+    Raises:
+        UsageError: it is not that; names the configuration.
+    """
+    try:
+        configs = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(configs, dict) or not configs:
+        raise UsageError(f"{path}: not an object of configurations", hint='{"NAME": {"weights": {...}}}')
+    for name, options in configs.items():
+        unknown = set(options) - set(KNOBS) if isinstance(options, dict) else {"(not an object)"}
+        if unknown:
+            raise UsageError(
+                f"{path}: {name}: unknown {', '.join(sorted(unknown))}", hint=f"knobs: {', '.join(KNOBS)}"
+            )
+        _check_knobs(f"{path}: {name}", options)
+    return configs
+
+
+def _check_knobs(where: str, options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        types, words = KNOBS[name]
+        numbers = value.values() if name == "weights" and isinstance(value, dict) else []
+        right = type(value) in types and all(type(one) in (int, float) for one in numbers)
+        if not right:
+            raise UsageError(f"{where}: {name} is {words}")
+    try:
+        Query(text="any", **options)
+    except QueryError as error:
+        raise UsageError(f"{where}: {error.message}", hint=error.hint) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from es_xmodal.cli.drawing import font_for, wrap
 from es_xmodal.errors import UsageError
+from es_xmodal.query.legs import leg_kind
 from es_xmodal.search.result import Hit, SearchResult
 
 Colour = tuple[int, int, int]
@@ -21,8 +23,9 @@ COLOURS: dict[str, Colour] = {
     "text": (230, 159, 0),
     "image": (0, 158, 115),
     "visual": (204, 121, 167),
+    "identifier": (213, 94, 0),
 }
-_OTHERS: tuple[Colour, ...] = ((86, 180, 233), (213, 94, 0), (240, 228, 66), (120, 120, 120))
+_OTHER: Colour = (120, 120, 120)
 _INK, _FAINT, _PAPER = (25, 25, 30), (110, 110, 120), (255, 255, 255)
 WIDTH = 900
 _NAMES, _BARS, _SUMS = 250, 540, 80
@@ -79,8 +82,8 @@ def draw_chart(result: SearchResult, path: Path) -> None:
     """
     svg = path.suffix.lower() == ".svg"
     # An SVG is shown with the reader's fonts, so any title will do there.
-    shapes = list(layout(result, can_show=(lambda text: True) if svg else _has_font))
-    height = 2 * _MARGIN + _HEAD + _ROW * max(1, len(result.hits))
+    shapes = layout(result, can_show=(lambda text: True) if svg else _has_font)
+    height = round(max(one.top for one in shapes)) + _ROW + _MARGIN
     try:
         if svg:
             path.write_text(_as_svg(shapes, height), encoding="utf-8")
@@ -90,50 +93,68 @@ def draw_chart(result: SearchResult, path: Path) -> None:
         raise UsageError(f"--explain-chart: {path} cannot be written: {error.strerror or error}") from None
 
 
-def layout(result: SearchResult, *, can_show: Callable[[str], bool]) -> Iterator[Shape]:
+def layout(result: SearchResult, *, can_show: Callable[[str], bool]) -> list[Shape]:
     """Place everything on the chart.
 
     Args:
         result: the page.
         can_show: whether a font has all letters of a text.
 
-    Yields:
+    Returns:
         Rectangles and lines of text, those at the back first.
     """
     legs = _legs(result)
-    yield from _legend(result, legs)
-    top = _MARGIN + _HEAD
+    shapes, top = _legend(result, legs)
     if not result.hits:
-        yield Label(_MARGIN, top, "nothing found", _TITLE_SIZE, _FAINT)
-        return
+        return [*shapes, Label(_MARGIN, top, "nothing found", _TITLE_SIZE, _FAINT)]
     low = min(0.0, *(_sum(hit, -1) for hit in result.hits))
     high = max(*(_sum(hit, 1) for hit in result.hits), low + 1e-9)
     scale = _BARS / (high - low)
     zero = _MARGIN + _NAMES - low * scale
-    bottom = top + _ROW * len(result.hits)
-    yield Box(zero - 1, top - 4, zero, bottom - 8, _FAINT)
+    shapes.append(Box(zero - 1, top - 4, zero, top + _ROW * len(result.hits) - 8, _FAINT))
     for number, hit in enumerate(result.hits):
-        yield from _row(hit, legs, (zero, top + number * _ROW), scale, can_show)
+        shapes += _row(hit, legs, (zero, top + number * _ROW), scale, can_show)
+    return shapes
 
 
 def _legs(result: SearchResult) -> dict[str, Colour]:
     """Every leg that is in a ledger, with its colour."""
     names = dict.fromkeys([*result.legs, *(leg for hit in result.hits for leg in hit.ledger.legs)])
-    others = [name for name in names if name not in COLOURS]
-    spare = {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)}
-    return {name: COLOURS.get(name) or spare[name] for name in names}
+    seen: Counter[str] = Counter()
+    colours = {}
+    for name in names:
+        kind = leg_kind(name)
+        # Several legs of a kind, as a late composition has them, are shades of one colour.
+        colours[name] = _lighter(COLOURS.get(kind, _OTHER), min(seen[kind], 4))
+        seen[kind] += 1
+    return colours
 
 
-def _legend(result: SearchResult, legs: dict[str, Colour]) -> Iterator[Shape]:
-    left = float(_MARGIN)
-    for name, colour in legs.items():
-        weights = (hit.ledger.legs[name].weight for hit in result.hits if name in hit.ledger.legs)
-        weight = next(weights, None)
-        text = name if weight is None else f"{name}, weight {weight:.3g}"
-        yield Box(left, _MARGIN, left + 14, _MARGIN + 14, colour)
-        yield Label(left + 20, _MARGIN, text, _NUMBER_SIZE)
-        left += 20 + _width(text, _NUMBER_SIZE) + 24
-    yield Label(left, _MARGIN, f"fusion {result.fusion}", _NUMBER_SIZE, _FAINT)
+def _lighter(colour: Colour, steps: int) -> Colour:
+    red, green, blue = (round(255 - (255 - part) * 0.72**steps) for part in colour)
+    return red, green, blue
+
+
+def _legend(result: SearchResult, legs: dict[str, Colour]) -> tuple[list[Shape], float]:
+    """The legs and their weights, and where the legend ends."""
+    shapes: list[Shape] = []
+    left, top = float(_MARGIN), float(_MARGIN)
+    for name, colour in [*legs.items(), (f"fusion {result.fusion}", None)]:
+        text = _with_weight(name, result) if colour else name
+        width = 20 + _width(text, _NUMBER_SIZE)
+        if left > _MARGIN and left + width > WIDTH - _MARGIN:
+            left, top = float(_MARGIN), top + 22
+        if colour:
+            shapes.append(Box(left, top, left + 14, top + 14, colour))
+        shapes.append(Label(left + 20 * bool(colour), top, text, _NUMBER_SIZE, _INK if colour else _FAINT))
+        left += width + 24
+    return shapes, top + _HEAD
+
+
+def _with_weight(name: str, result: SearchResult) -> str:
+    weights = (hit.ledger.legs[name].weight for hit in result.hits if name in hit.ledger.legs)
+    weight = next(weights, None)
+    return f"{name}, found nothing" if weight is None else f"{name}, weight {weight:.3g}"
 
 
 def _row(
@@ -158,7 +179,7 @@ def _row(
             if right - left > _width(number_text, _NUMBER_SIZE) + 8:
                 fill = _PAPER if sum(colour) < 330 else _INK
                 yield Label(left + 4, top + 5, number_text, _NUMBER_SIZE, fill)
-    if ends[-1] < zero:  # the score is not where the bar ends
+    if zero - ends[-1] >= 0.5:  # the score is not where the bar ends
         end = zero + hit.score * scale
         yield Box(end - 1, top - 3, end + 1, top + _BAR + 3, _INK)
     yield Label(max(ends[1], zero) + 8, top + 4, f"{hit.score:.4f}", _TITLE_SIZE)

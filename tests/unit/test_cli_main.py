@@ -72,7 +72,7 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
     ("args", "says"),
     [
         (["search", "x", "--size", "many"], "'many' is not a valid integer. (see `es-xmodal search --help`)"),
-        (["search", "x", "--fusion", "rrf"], "'rrf' is not one of"),
+        (["search", "x", "--fusion", "borda"], "'borda' is not one of"),
         (["search", "x", "--size", "3\x9b31m"], "is not a valid integer"),
         (["ingest"], "Missing argument 'CATALOG'"),
         (["index", "swp"], "'swp'"),
