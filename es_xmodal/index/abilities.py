@@ -89,7 +89,7 @@ def disk_findings(nodes: Mapping[str, Any], settings: Mapping[str, Any]) -> Iter
         settings: `GET _cluster/settings?include_defaults`, not flat.
 
     Yields:
-        One finding for each node that holds files; one in all where the watermarks are off.
+        One finding for each node that holds data; one in all where the watermarks are off.
     """
     disk = _disk_settings(settings)
     if str(disk.get("threshold_enabled", "true")) == "false":
@@ -99,7 +99,8 @@ def disk_findings(nodes: Mapping[str, Any], settings: Mapping[str, Any]) -> Iter
     for node in nodes.values():
         total = (node.get("fs") or {}).get("total") or {}
         size, free = int(total.get("total_in_bytes", 0)), int(total.get("available_in_bytes", 0))
-        if size <= 0:
+        holds_data = any(str(role).startswith("data") for role in node.get("roles", ("data",)))
+        if size <= 0 or not holds_data:
             continue
         about = f"disk of {node.get('name', 'a node')}"
         detail = f"{free / 2**30:.1f} of {size / 2**30:.1f} GiB free"

@@ -61,7 +61,9 @@ def diagnose_cluster(client: Elasticsearch) -> list[Diagnosis]:
     findings = ability_findings(survey(client))
     with cluster_errors(client, "asking for the free disk"):
         asking = client.options(ignore_status=_NOT_TOLD)
-        nodes = _told(asking.nodes.stats(metric="fs", filter_path="nodes.*.name,nodes.*.fs.total"))
+        nodes = _told(
+            asking.nodes.stats(metric="fs", filter_path="nodes.*.name,nodes.*.roles,nodes.*.fs.total")
+        )
         settings = _told(
             asking.cluster.get_settings(
                 include_defaults=True, filter_path="*.cluster.routing.allocation.disk"

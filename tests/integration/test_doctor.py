@@ -15,6 +15,7 @@ from es_xmodal.index.doctor import Asked, diagnose_cluster, diagnose_index
 from es_xmodal.local import LocalNode
 from es_xmodal.local.lock import VERSIONS
 from es_xmodal.settings import load_settings
+from tests.support.bodies import OURS, changed
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import TEST_HEAP_MIB, call, require_local_extra
 from tests.support.shops import ANALYZER, ingest_shop, write_shop
@@ -152,6 +153,16 @@ def test_an_alias_of_several_indices(client: Elasticsearch, es_url: str, index_p
         "alias-several": [f"{index_prefix}two"],
         "foreign": [f"{index_prefix}two-1", f"{index_prefix}two-2"],
     }
+
+
+def test_an_index_whose_shard_has_no_node(client: Elasticsearch, es_url: str, index_prefix: str) -> None:
+    nowhere = changed(OURS, "settings/index/routing", {"allocation": {"require": {"_name": "nobody"}}})
+    settings = {**nowhere["settings"]["index"], "number_of_replicas": 0, "auto_expand_replicas": False}
+    settings.pop("version")
+    body = {"mappings": nowhere["mappings"], "settings": {"index": settings}}
+    status, answer = call(es_url, "PUT", f"/{index_prefix}red?wait_for_active_shards=0", body)
+    assert status == 200, answer
+    assert bad(client, f"{index_prefix}red").keys() == {"not-counted", "health-red"}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -287,7 +287,12 @@ PERCENT = {"low": "85%", "high": "90%", "flood_stage": "95%", **HEADROOM}
 )
 def test_watermarks(size_gib: int, free_gib: int, marks: dict[str, Any], code: str, says: str) -> None:
     total = {"total_in_bytes": size_gib * GIB, "available_in_bytes": free_gib * GIB}
-    nodes = {"a": {"name": "one", "fs": {"total": total}}, "b": {"name": "coordinator"}}
+    full = {"total_in_bytes": 100, "available_in_bytes": 0}
+    nodes = {
+        "a": {"name": "one", "roles": ["master", "data_hot"], "fs": {"total": total}},
+        "b": {"name": "no answer"},
+        "c": {"name": "master", "roles": ["master"], "fs": {"total": full}},
+    }
     (finding,) = disk_findings(nodes, disk_settings("defaults", watermark=marks))
     assert (finding.code, finding.about) == (code, "disk of one")
     assert says in finding.detail
