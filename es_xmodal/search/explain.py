@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from es_xmodal.query.filters import ATTRIBUTES, IDENTIFIERS, Filter
 from es_xmodal.query.fusion import LegScore
 from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.text.options import Token
 from es_xmodal.text.scripts import char_classes
 
 if TYPE_CHECKING:
@@ -104,14 +105,23 @@ def matched_words(
     texts = {name: text for name in source if (text := _text(name, source[name]))}
     found = {}
     for name, text in texts.items():
-        spans = [text[one.start : one.end] for one in analyzer.tokens(text) if one.term in terms]
-        if spans:
-            found[name] = tuple(dict.fromkeys(spans))
+        words = [text[start:end] for start, end in _outermost(analyzer.tokens(text), terms)]
+        if words:
+            found[name] = tuple(dict.fromkeys(words))
     if found:
         return found
     letters = [letter for letter in dict.fromkeys("".join(sorted(terms))) if char_classes(letter) == "h"]
     by_letter = {name: tuple(one for one in letters if one in text) for name, text in texts.items()}
     return {name: hits for name, hits in by_letter.items() if hits}
+
+
+def _outermost(tokens: Iterable[Token], terms: frozenset[str]) -> list[tuple[int, int]]:
+    """Where the terms stand; a word inside a longer one that fits as well is left out."""
+    spans: list[tuple[int, int]] = []
+    for start, less in sorted((one.start, -one.end) for one in tokens if one.term in terms):
+        if not spans or -less > spans[-1][1]:
+            spans.append((start, -less))
+    return spans
 
 
 def _text(name: str, value: Any) -> str:
