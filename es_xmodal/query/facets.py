@@ -30,6 +30,7 @@ from es_xmodal.catalog.clean import clean_line
 from es_xmodal.errors import QueryError
 from es_xmodal.query.filters import ATTRIBUTES, Filter, resolve_field
 from es_xmodal.query.legs import Leg, LexicalLeg
+from es_xmodal.query.view import IndexView
 
 Clause = dict[str, Any]
 Scope = Literal["lexical", "window", "filter"]
@@ -63,7 +64,7 @@ class Facet:
     field: str
     edges: tuple[float, ...] = ()
     scope: Scope | None = None
-    size: int = 20
+    size: int = 10
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "field", clean_line(self.field))
@@ -139,6 +140,7 @@ class PlannedFacet:
         scope: what is counted.
         filters: what every counted product meets.
         relaxed: the facet's own filter is left out of `filters`, so they are not those of the hits.
+        one_shard: no other shard can have counts of the values that this one leaves out.
     """
 
     facet: Facet
@@ -147,6 +149,7 @@ class PlannedFacet:
     scope: Scope
     filters: tuple[Clause, ...]
     relaxed: bool
+    one_shard: bool = False
 
     @property
     def attribute(self) -> str | None:
@@ -165,7 +168,9 @@ class PlannedFacet:
             ends = [{"to": edges[0]}, *_pairs(edges), {"from": edges[-1]}]
             return {"range": {"field": self.source, "ranges": ends}}
         # Of several shards each sends its most frequent values, more than are shown so that few are missed.
-        terms: Clause = {"field": self.source, "size": self.facet.size, "shard_size": 5 * self.facet.size}
+        # One shard sends no more than are shown: each value costs the look at a product for its spelling.
+        most = self.facet.size * (1 if self.one_shard else 5)
+        terms: Clause = {"field": self.source, "size": self.facet.size, "shard_size": most}
         if self.attribute is not None:
             terms["include"] = f"{_escaped(self.attribute)}=.*"
         if self.source not in _FOLDED:
@@ -187,7 +192,7 @@ def _escaped(text: str) -> str:
 def plan_facets(
     facets: Sequence[Facet],
     filters: Sequence[tuple[Filter | None, Clause]],
-    fields: Mapping[str, str],
+    view: IndexView,
     legs: Sequence[Leg],
 ) -> tuple[PlannedFacet, ...]:
     """Check the facets, and choose what each of them counts.
@@ -195,7 +200,7 @@ def plan_facets(
     Args:
         facets: what was asked.
         filters: every condition of the hits, with the filter that it was made of where it was one.
-        fields: the index's fields.
+        view: the index.
         legs: the plan's legs.
 
     Returns:
@@ -209,8 +214,8 @@ def plan_facets(
     has_words = any(leg.name == "lexical" for leg in legs)
     planned: dict[str, PlannedFacet] = {}
     for facet in facets:
-        source = _source(facet, fields)
-        if facet.edges and fields[source] != "double":
+        source = _source(facet, view.fields)
+        if facet.edges and view.fields[source] != "double":
             raise QueryError("has no ranges, it is no number", field=facet.where)
         if facet.scope == "lexical" and not has_words:
             raise QueryError(
@@ -222,10 +227,11 @@ def plan_facets(
         one = PlannedFacet(
             facet=facet,
             source=source,
-            kind=fields[source],
+            kind=view.fields[source],
             scope=facet.scope or ("lexical" if has_words else "window"),
             filters=kept,
             relaxed=len(kept) < len(filters),
+            one_shard=view.shards == 1,
         )
         if planned.setdefault(facet.field, one) is not one:
             raise QueryError("comes twice", field=facet.where)

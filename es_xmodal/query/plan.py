@@ -248,7 +248,7 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         filters=tuple(clause for _, clause in conditions),
         order=sort_clauses(query.sort, view.fields),
         collapse=query.collapse,
-        facets=plan_facets(query.facets, conditions, view.fields, legs),
+        facets=plan_facets(query.facets, conditions, view, legs),
         composition=signals.composition,
         size=query.size,
         offset=query.offset,

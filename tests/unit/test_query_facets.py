@@ -16,8 +16,9 @@ from es_xmodal.query.answers import read_windows
 from es_xmodal.query.cursor import plan_digest
 from es_xmodal.query.facet_counts import join_ranges, read_facets
 from es_xmodal.query.facets import LADDER, Facet, parse_facet
-from es_xmodal.query.plan import Found, Plan
-from tests.support.plans import plan_for
+from es_xmodal.query.model import Query
+from es_xmodal.query.plan import Found, Plan, build_plan
+from tests.support.plans import plan_for, signals, view
 
 pytestmark = pytest.mark.unit
 
@@ -145,6 +146,12 @@ def test_another_window_is_retrieved_beside_that_of_the_hits() -> None:
     assert bodies[3]["query"]["bool"]["filter"] == [{"range": {"price": {"lte": 9.0}}}]
     answers = [{"hits": {"hits": [{"_id": f"{number}"}, {"_id": "x"}]}} for number in range(6)]
     assert read_windows(plan.legs, plan.facets, answers) == {"brand": ["3", "4", "5", "x"]}
+
+
+def test_one_shard_looks_at_no_more_values_than_are_shown() -> None:
+    for shards, most in ((1, 10), (3, 50)):
+        plan = build_plan(Query(text="x", facets=(Facet(field="brand"),)), signals(), view(shards=shards))
+        assert plan.facets[0].counting()["terms"]["shard_size"] == most
 
 
 def test_no_candidate_still_counts() -> None:
