@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.client import connect
 from es_xmodal.encoders.registry import load_encoder
+from es_xmodal.errors import SettingsError
 from es_xmodal.media.source import PictureSource
 from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.filters import Filter, parse_filter
 from es_xmodal.query.model import Composing, Fusion, Query
 from es_xmodal.query.order import Sort, parse_sort
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.profile_file import parse_profile
 from es_xmodal.query.terms import Term, parse_minus
 from es_xmodal.resources import index_template
 from es_xmodal.search.engine import PlannedSearch, Searcher
@@ -35,6 +37,26 @@ DEFAULT_INDEX = "products"
 def make_analyzer(settings: Settings) -> Analyzer:
     """Make the tokeniser that the settings ask for."""
     return Analyzer(TextOptions(user_dictionary=settings.user_dictionary))
+
+
+def load_profile(path: Path) -> Profile:
+    """Read a profile from a file.
+
+    Args:
+        path: TOML, as `es-xmodal profile show` prints it.
+
+    Returns:
+        The profile.
+
+    Raises:
+        SettingsError: it cannot be read, or a key in it is wrong; the error names file and key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"profile {path}: cannot be read: {reason}") from None
+    return parse_profile(text, where=str(path))
 
 
 @contextmanager
@@ -84,7 +106,7 @@ class Shop:
         url: address of Elasticsearch; None: `ES_XMODAL_URL` or the settings file.
         index: alias of an index made by ingest.
         settings: everything else; None: read from environment and file.
-        profile: default weights and boosts.
+        profile: weights and boosts, or a file of them; None: as the settings say, or the defaults.
 
     Raises:
         SettingsError: a setting cannot be used, or no address is known.
@@ -96,9 +118,11 @@ class Shop:
         *,
         index: str = DEFAULT_INDEX,
         settings: Settings | None = None,
-        profile: Profile = DEFAULT_PROFILE,
+        profile: Profile | str | Path | None = None,
     ) -> None:
         settings = settings or load_settings(url=url)
+        chosen = profile or settings.profile or DEFAULT_PROFILE
+        self.profile = chosen if isinstance(chosen, Profile) else load_profile(Path(chosen))
         self.settings = settings
         self.index = index
         self._client = connect(settings)
@@ -108,7 +132,7 @@ class Shop:
             encoder_for=load_encoder,
             analyzer_for=lambda: make_analyzer(settings),
             timeout_s=settings.timeout_s,
-            profile=profile,
+            profile=self.profile,
         )
 
     def __enter__(self) -> Shop:
@@ -191,12 +215,20 @@ class Shop:
             window=self.settings.window if window is None else window,
         )
 
-    def search(self, text: str | Query = "", *, cursor: str | None = None, **options: Any) -> SearchResult:
+    def search(
+        self,
+        text: str | Query = "",
+        *,
+        cursor: str | None = None,
+        profile: Profile | None = None,
+        **options: Any,
+    ) -> SearchResult:
         """Search.
 
         Args:
             text: words, or a whole query.
             cursor: of the page before, for the next page.
+            profile: for this search; None: the shop's.
             options: see `query`.
 
         Returns:
@@ -205,11 +237,18 @@ class Shop:
         Raises:
             XModalError: see `es_xmodal.search.engine.Searcher.search`.
         """
-        return self._searcher.search(self._as_query(text, options), cursor=cursor)
+        return self._searcher.search(self._as_query(text, options), cursor=cursor, profile=profile)
 
-    def plan(self, text: str | Query = "", *, cursor: str | None = None, **options: Any) -> PlannedSearch:
+    def plan(
+        self,
+        text: str | Query = "",
+        *,
+        cursor: str | None = None,
+        profile: Profile | None = None,
+        **options: Any,
+    ) -> PlannedSearch:
         """Return the requests that a search would send; the arguments are those of `search`."""
-        return self._searcher.plan(self._as_query(text, options), cursor=cursor)
+        return self._searcher.plan(self._as_query(text, options), cursor=cursor, profile=profile)
 
     def _as_query(self, text: str | Query, options: Mapping[str, Any]) -> Query:
         return text if isinstance(text, Query) else self.query(text, **options)

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
         description="folder of the vector store",
     )
     user_dictionary: Path | None = Field(default=None, description="the shop's own words, in jieba's format")
+    profile: Path | None = Field(default=None, description="file of boosts and weights of the ranking, TOML")
     vector_index: VectorIndex = Field(default="hnsw", description="`index_options.type` of new indices")
 
     @field_validator("url")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +17,12 @@ url_option = click.option(
     "--url", metavar="URL", help="Elasticsearch. [default: ES_XMODAL_URL, else the running local node]"
 )
 index_option = click.option("--index", default="products", show_default=True, help="Alias of the index.")
+profile_option = click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Boosts and weights; `es-xmodal profile show` prints the defaults.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

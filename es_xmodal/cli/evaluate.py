@@ -12,8 +12,22 @@ from typing import Any
 import click
 
 from es_xmodal.app import Shop
-from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
-from es_xmodal.cli.evaluation_options import check_options, groups_shown, read_configs, read_runs, run_paths
+from es_xmodal.cli.common import (
+    echo_json,
+    index_option,
+    json_option,
+    profile_option,
+    settings_for,
+    url_option,
+)
+from es_xmodal.cli.evaluation_options import (
+    check_options,
+    groups_shown,
+    read_configs,
+    read_runs,
+    run_paths,
+    with_profiles,
+)
 from es_xmodal.cli.evaluation_report import Report, show
 from es_xmodal.cli.search import parse_weights
 from es_xmodal.errors import UsageError
@@ -46,6 +60,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--by", metavar="mode,lang,tag", help="Rows of the table.  [default: mode,lang]")
 @click.option("--worst", type=click.IntRange(min=1), metavar="N", help="Show the N biggest losses.")
 @click.option("--per-query", is_flag=True, help="With --json: every query's values too.")
+@profile_option
 @index_option
 @url_option
 @json_option
@@ -57,7 +72,7 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
     """
     check_options(configs, given)
     default = {"fusion": given["fusion"] or "convex", "weights": parse_weights(given["weights"])}
-    knobs = read_configs(configs) if configs else {"default": default}
+    knobs = with_profiles(configs, read_configs(configs)) if configs else {"default": default}
     outs = run_paths(given["run_out"], list(knobs)) if given["run_out"] else {}
     runs = read_runs(given["runs"], taken=list(knobs))
     asked, judged = read_queries(queries), read_qrels(qrels)
@@ -66,7 +81,7 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
         raise UsageError(f"{qrels} judges no query of {queries}", hint="the qids must be the same")
     done = {name: measure(asked, judged, run) for name, run in runs.items()}
     with (
-        Shop(settings=settings_for(given["url"]), index=given["index"]) as shop,
+        Shop(settings=settings_for(given["url"], profile=given["profile"]), index=given["index"]) as shop,
         _progress(len(asked) * len(knobs)) as step,
     ):
         ours = {

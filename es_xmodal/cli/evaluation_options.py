@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from es_xmodal.app import load_profile
 from es_xmodal.errors import QueryError, UsageError
 from es_xmodal.evaluation.trec import read_run
 from es_xmodal.query.model import Query
@@ -20,6 +21,7 @@ KNOBS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "composition": ((str,), "a name"),
     "cutoff": ((int, float), "a number"),
     "lexical_query": ((dict,), "an object of Query DSL"),
+    "profile": ((str,), "the path of a profile"),
 }
 """What a configuration may set: the types of its value, and the same in words."""
 
@@ -133,6 +135,27 @@ def read_configs(path: Path) -> dict[str, dict[str, Any]]:
     return configs
 
 
+def with_profiles(path: Path, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Load the profiles that configurations name; their paths start from the folder of the file.
+
+    Args:
+        path: the file of `--configs`.
+        configs: what `read_configs` found in it.
+
+    Returns:
+        The configurations, with profiles in place of paths.
+
+    Raises:
+        SettingsError: a profile cannot be read, or a key in it is wrong.
+    """
+    return {
+        name: {**one, "profile": load_profile(path.parent / one["profile"])}
+        if "profile" in one
+        else dict(one)
+        for name, one in configs.items()
+    }
+
+
 def _check_knobs(where: str, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         types, words = KNOBS[name]
@@ -141,6 +164,6 @@ def _check_knobs(where: str, options: Mapping[str, Any]) -> None:
         if not right:
             raise UsageError(f"{where}: {name} is {words}")
     try:
-        Query(text="any", **options)
+        Query(text="any", **{name: value for name, value in options.items() if name != "profile"})
     except QueryError as error:
         raise UsageError(f"{where}: {error.message}", hint=error.hint) from None

@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("es_xmodal.cli.search:search", "Search by words, by picture, or by both."),
     "plan": ("es_xmodal.cli.search:plan", "Print the requests of a search, to paste into Kibana."),
     "evaluate": ("es_xmodal.cli.evaluate:evaluate", "Measure the ranking on queries with judgements."),
+    "profile": (
+        "es_xmodal.cli.profile:profile",
+        "Show the boosts and weights of the ranking, as a file to edit.",
+    ),
     "index": ("es_xmodal.cli.index:index", "List, check, swap, roll back and drop indices."),
     "doctor": ("es_xmodal.cli.doctor:doctor", "Say what the cluster can do and what is wrong with an index."),
     "demo": ("es_xmodal.cli.demo:demo", "Start, ingest the sample catalogue, show three searches."),

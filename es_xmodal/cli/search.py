@@ -12,7 +12,15 @@ from typing import Any
 import click
 
 from es_xmodal.app import Shop
-from es_xmodal.cli.common import F, echo_json, index_option, json_option, settings_for, url_option
+from es_xmodal.cli.common import (
+    F,
+    echo_json,
+    index_option,
+    json_option,
+    profile_option,
+    settings_for,
+    url_option,
+)
 from es_xmodal.cli.explain_chart import check_chart_path, draw_chart
 from es_xmodal.cli.given import pictures_in_text
 from es_xmodal.cli.render import ledger_table, result_table
@@ -71,6 +79,7 @@ def _query_options(command: F) -> F:
         ),
         click.option("--window", type=int, help="Candidates a leg. [default: 100]"),
         click.option("--cursor", help="Next page: the cursor in the answer before."),
+        profile_option,
         index_option,
         url_option,
         json_option,
@@ -98,7 +107,7 @@ def search(
     if chart:
         check_chart_path(chart)
     notes = pictures_in_text(asked)
-    with Shop(settings=settings_for(url), index=index) as shop:
+    with Shop(settings=settings_for(url, profile=asked.pop("profile")), index=index) as shop:
         query = _query(shop, asked)
         result = shop.search(query, cursor=cursor)
         result = replace(result, warnings=(*notes, *result.warnings))
@@ -124,7 +133,7 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
     """
     cursor = asked.pop("cursor")
     notes = pictures_in_text(asked)
-    with Shop(settings=settings_for(url), index=index) as shop:
+    with Shop(settings=settings_for(url, profile=asked.pop("profile")), index=index) as shop:
         planned = shop.plan(_query(shop, asked), cursor=cursor)
     if as_json:
         legs = [{"name": leg.name, "weight": leg.weight} for leg in planned.plan.legs]
@@ -136,6 +145,8 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
             {
                 "fusion": planned.plan.fusion,
                 "composition": planned.plan.composition,
+                "class": planned.plan.query_class,
+                "profile": planned.plan.profile.to_json(),
                 "legs": legs,
                 "requests": requests,
                 "warnings": [*notes, *planned.plan.warnings],

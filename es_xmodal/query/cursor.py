@@ -16,9 +16,10 @@ _FORMAT = 1
 
 
 def plan_digest(plan: Plan) -> str:
-    """What a cursor must agree with: index, legs, filters, window, order; not page and facets."""
+    """What a cursor must agree with: index, profile, legs, filters, window, order; not page and facets."""
     legs = [_leg_shape(leg) for leg in plan.legs]
     shape = [plan.alias, plan.fusion, plan.window, plan.filters, legs, plan.order, plan.collapse]
+    shape.append(plan.profile.digest)
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -60,7 +61,7 @@ def check_cursor(digest: str, plan: Plan) -> None:
         QueryError: the digest is not that of the plan.
     """
     if digest != plan_digest(plan):
-        raise _not_ours("it belongs to another query or index")
+        raise _not_ours("it belongs to another query, index or profile")
 
 
 def _not_ours(why: str) -> QueryError:

@@ -54,7 +54,7 @@ def strict_clause(terms: Iterable[str], profile: Profile) -> Clause | None:
     return {
         "multi_match": {
             "query": " ".join(words),
-            "fields": list(profile.field_boosts),
+            "fields": [name for name, boost in profile.field_boosts.items() if boost > 0],
             "type": "cross_fields",
             "minimum_should_match": profile.relevant_words,
         }
@@ -67,11 +67,10 @@ def _may_be_mistyped(word: str) -> bool:
 
 def _fuzzy(query: str, profile: Profile) -> Clause:
     """Latin words within one or two edits; the first letter must be right."""
-    fields = [f"{name}^{boost:g}" for name, boost in profile.field_boosts.items()]
     return {
         "multi_match": {
             "query": query,
-            "fields": fields,
+            "fields": _boosted(profile.field_boosts),
             "type": "best_fields",
             "fuzziness": f"AUTO:{_MIN_TYPO_CHARS},8",
             "prefix_length": 1,
@@ -82,5 +81,8 @@ def _fuzzy(query: str, profile: Profile) -> Clause:
 
 
 def _match(query: str, boosts: Mapping[str, float]) -> Clause:
-    fields = [f"{name}^{boost:g}" for name, boost in boosts.items()]
-    return {"multi_match": {"query": query, "fields": fields, "type": "most_fields"}}
+    return {"multi_match": {"query": query, "fields": _boosted(boosts), "type": "most_fields"}}
+
+
+def _boosted(boosts: Mapping[str, float]) -> list[str]:
+    return [f"{name}^{boost:g}" for name, boost in boosts.items() if boost > 0]

@@ -24,7 +24,7 @@ from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg, leg_
 from es_xmodal.query.lexical import lexical_clause, strict_clause
 from es_xmodal.query.model import MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
-from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.profile import DEFAULT_PROFILE, Profile, ProfileName, QueryClass
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.terms import Term
 from es_xmodal.query.view import IndexView, Signals
@@ -89,6 +89,8 @@ class Plan:
         order: the order of the hits, by score where nothing else was asked for.
         collapse: all variants of a product are one hit.
         facets: what is counted.
+        profile: name and digest of the profile.
+        query_class: what kind of query it is; chooses the row of weights.
         warnings: what the caller should know, such as words that were left out.
     """
 
@@ -105,6 +107,8 @@ class Plan:
     order: tuple[Body | str, ...] = tuple(SORT)
     collapse: bool = False
     facets: tuple[PlannedFacet, ...] = ()
+    profile: ProfileName = DEFAULT_PROFILE.label
+    query_class: QueryClass = "text"
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -223,7 +227,7 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
     Raises:
         QueryError: a filter names a field that the index does not have.
     """
-    weights = profile.weights(query)
+    weights = profile.weights(query, signals.terms)
     legs: list[Leg] = []
     identifiers = possible_identifiers(query.text)
     if identifiers and "identifier" in weights and "identifier_keys" in view.fields:
@@ -255,6 +259,8 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         window=query.window,
         cutoff=query.cutoff,
         min_spreads=profile.min_spreads,
+        profile=profile.label,
+        query_class=profile.query_class(query, signals.terms),
         warnings=(*_warnings(signals, profile), *_idle(query, legs), *_unheard(query, signals, legs)),
     )
 

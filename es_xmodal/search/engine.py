@@ -78,28 +78,34 @@ class Searcher:
         self._encoder: Encoder | None = None
         self._analyzer: Analyzer | None = None
 
-    def search(self, query: Query, *, cursor: str | None = None) -> SearchResult:
+    def search(
+        self, query: Query, *, cursor: str | None = None, profile: Profile | None = None
+    ) -> SearchResult:
         """Answer a query.
 
         Args:
             query: what was asked.
             cursor: of the page before, for the next page of the same query.
+            profile: for this query; None: the searcher's.
 
         Returns:
             One page of hits.
 
         Raises:
-            QueryError: the query makes no sense for this index, or the cursor is of another query.
+            QueryError: the query makes no sense for this index, or the cursor is of another query or profile.
             PictureError: a picture cannot be used.
             IndexStateError: no such index, not ours, or built with another encoder or tokeniser.
             ClusterError: Elasticsearch could not be reached, refused, or answered in part only.
         """
         try:
-            return self._with_fresh_target(lambda target: self._search(query, cursor, target))
+            chosen = profile or self._profile
+            return self._with_fresh_target(lambda target: self._search(query, cursor, target, chosen))
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
-    def plan(self, query: Query, *, cursor: str | None = None) -> PlannedSearch:
+    def plan(
+        self, query: Query, *, cursor: str | None = None, profile: Profile | None = None
+    ) -> PlannedSearch:
         """Work out the requests of a query without fetching hits.
 
         The last request of `convex` holds the ids that the first one finds, so that one is sent.
@@ -107,6 +113,7 @@ class Searcher:
         Args:
             query: what was asked.
             cursor: of the page before.
+            profile: as for `search`.
 
         Returns:
             The plan and its requests.
@@ -116,7 +123,7 @@ class Searcher:
         """
 
         def run(target: Target) -> PlannedSearch:
-            plan, _ = self._plan(query, cursor, target)
+            plan, _ = self._plan(query, cursor, target, profile or self._profile)
             last = plan.rank(*self._retrieve(plan, target))
             first = (plan.retrieve,) if plan.two_trips else ()
             return PlannedSearch(plan=plan, requests=(*first, last) if last else first)
@@ -126,9 +133,9 @@ class Searcher:
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
-    def _search(self, query: Query, cursor: str | None, target: Target) -> SearchResult:
+    def _search(self, query: Query, cursor: str | None, target: Target, profile: Profile) -> SearchResult:
         started = time.perf_counter()
-        plan, terms = self._plan(query, cursor, target)
+        plan, terms = self._plan(query, cursor, target, profile)
         found, windows = self._retrieve(plan, target)
         last = plan.rank(found, windows)
         answer: Mapping[str, Any] = {"hits": {"hits": []}}
@@ -150,6 +157,8 @@ class Searcher:
             fusion=plan.fusion,
             legs=tuple(leg.name for leg in plan.legs),
             composition=plan.composition,
+            query_class=plan.query_class,
+            profile=plan.profile,
             requests=plan.two_trips + bool(last),
             cursor=write_cursor(plan, offset=end) if ranked and end < total.reachable else None,
             facets=read_facets(plan.facets, answer) if last else {},
@@ -158,14 +167,16 @@ class Searcher:
             warnings=plan.warnings,
         )
 
-    def _plan(self, query: Query, cursor: str | None, target: Target) -> tuple[Plan, frozenset[str]]:
+    def _plan(
+        self, query: Query, cursor: str | None, target: Target, profile: Profile
+    ) -> tuple[Plan, frozenset[str]]:
         """The plan, and the words to mark in the hits."""
         digest = None
         if cursor is not None:
             digest, offset = read_cursor(cursor)
             query = replace(query, offset=offset)
-        signals = self._signals(query, target)
-        plan = build_plan(query, signals, index_view(target), self._profile)
+        signals = self._signals(query, target, profile)
+        plan = build_plan(query, signals, index_view(target), profile)
         if digest is not None:
             check_cursor(digest, plan)
         return plan, frozenset(signals.terms)
@@ -185,18 +196,22 @@ class Searcher:
             _check_same_index(target, answer)
         return read_found(plan.legs, answers), read_windows(plan.legs, plan.facets, answers)
 
-    def _signals(self, query: Query, target: Target) -> Signals:
-        weights = self._profile.weights(query)
-        analyzer = encoder = None
-        if query.text:
-            analyzer = self._get_analyzer()
-            target.meta.check_text(analyzer.fingerprint)
+    def _signals(self, query: Query, target: Target, profile: Profile) -> Signals:
+        terms, encoder = self._terms(query, target), None
+        weights = profile.weights(query, terms)
         embeds = query.text or query.pictures or any(one.kind != "id" for one in query.unwanted)
         if embeds and needed(weights, tuple(VECTOR_FIELDS)):
             encoder = self._get_encoder(target)
             target.meta.check_encoder(encoder.info.fingerprint)
         stored = self._stored(query, target)
-        return make_signals(query, analyzer, encoder, stored=stored, profile=self._profile)
+        return make_signals(query, terms, encoder, stored=stored, profile=profile)
+
+    def _terms(self, query: Query, target: Target) -> tuple[str, ...]:
+        if not query.text:
+            return ()
+        analyzer = self._get_analyzer()
+        target.meta.check_text(analyzer.fingerprint)
+        return tuple(analyzer.query_terms(query.text))
 
     def _stored(self, query: Query, target: Target) -> dict[str, dict[str, Vector]]:
         """The vectors of the products that the query names."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from es_xmodal.query.facet_counts import FacetCounts
 from es_xmodal.query.fusion import Ledger
+from es_xmodal.query.profile import DEFAULT_PROFILE, ProfileName
 
 Marker = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Product row to the marked texts of its fields."""
@@ -118,6 +119,8 @@ class SearchResult:
         fusion: how the legs became one score.
         legs: the legs that took part.
         composition: how several terms became query vectors, `early` or `late`.
+        query_class: what kind of query it was taken for: `short`, `long`, `identifier`, or its mode.
+        profile: the profile that the weights come from.
         requests: round trips to Elasticsearch.
         cursor: give it to the next search for the next page; None on the last page.
         facets: field, as it was asked for, to its counts.
@@ -133,6 +136,8 @@ class SearchResult:
     legs: tuple[str, ...]
     requests: int
     composition: str = "early"
+    query_class: str = "text"
+    profile: ProfileName = DEFAULT_PROFILE.label
     cursor: str | None = None
     facets: Mapping[str, FacetCounts] = field(default_factory=dict)
     sort: tuple[str, ...] = ()
@@ -152,6 +157,8 @@ class SearchResult:
                 "fusion": self.fusion,
                 "legs": list(self.legs),
                 "composition": self.composition,
+                "class": self.query_class,
+                "profile": self.profile.to_json(),
                 "requests": self.requests,
                 "sort": list(self.sort),
                 "collapse": self.collapse,

@@ -15,7 +15,6 @@ from es_xmodal.query.compose import Part, compose, held_by, parts_of
 from es_xmodal.query.model import Query
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.view import Signals
-from es_xmodal.text.analyzer import Analyzer
 from es_xmodal.vectors import Vector
 
 _log = logging.getLogger(__name__)
@@ -29,17 +28,17 @@ _HINTS = {
 
 def make_signals(
     query: Query,
-    analyzer: Analyzer | None,
+    terms: tuple[str, ...],
     encoder: Encoder | None,
     *,
     stored: Mapping[str, Mapping[str, Vector]] = MappingProxyType({}),
     profile: Profile = DEFAULT_PROFILE,
 ) -> Signals:
-    """Tokenise the words, embed words and pictures, and compose them.
+    """Embed words and pictures, and compose them.
 
     Args:
         query: what was asked.
-        analyzer: the index's tokeniser; None when no leg looks at words.
+        terms: the query's words, as the index's tokeniser cut them.
         encoder: the index's encoder; None when nothing has to be embedded.
         stored: vectors of the products that the query names, by leg.
         profile: default weights of terms, and what the composition `auto` means.
@@ -61,7 +60,7 @@ def make_signals(
     composed = compose(parts, vectors, how)
     several = sum(not part.minus for part in parts) > 1
     return Signals(
-        terms=tuple(analyzer.query_terms(query.text)) if analyzer and query.text else (),
+        terms=terms,
         vectors=composed.vectors,
         shares=composed.shares,
         composition="late" if how == "late" and (several or query.composition == "late") else "early",
