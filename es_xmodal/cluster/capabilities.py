@@ -72,6 +72,11 @@ class Capabilities:
         return self.version >= (8, 18, 0)
 
     @property
+    def weighted_rrf(self) -> bool:
+        """Whether the server's `rrf` takes a weight for each of its parts."""
+        return self.version >= (9, 2, 0)
+
+    @property
     def retrievers(self) -> bool:
         """Whether version and licence allow the server's `rrf` retriever."""
         return self.allows("rrf") is True

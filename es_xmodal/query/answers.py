@@ -97,7 +97,20 @@ def _found(answer: Answer) -> Found:
         top=float(rows[0]["_score"]) if rows else None,
         total=total["value"],
         at_least=total["relation"] == "gte",
+        scores=tuple(float(row["_score"]) for row in rows),
     )
+
+
+def read_ranked(answer: Answer) -> dict[str, float]:
+    """Read what a retriever of the server answered.
+
+    Args:
+        answer: of `Plan.server`.
+
+    Returns:
+        Product to the server's score, best first.
+    """
+    return {row["_id"]: float(row["_score"]) for row in answer["hits"]["hits"]}
 
 
 def read_hits(answer: Answer, fused: Fused, *, offset: int) -> list[RankedHit]:

@@ -109,6 +109,12 @@ RRF_CONSTANT = 60
 """`k` of G. V. Cormack, C. L. A. Clarke, S. Büttcher: Reciprocal Rank Fusion (SIGIR 2009)."""
 _WHISPER = 1e-12
 """Boost of the legs beside the fused score: so small that no sum changes, and still reported by name."""
+_ALL_EQUAL = 1e-6
+"""Scores no further apart than this are one score to the server's `minmax`."""
+
+
+def _constant(product: str, score: float) -> Clause:
+    return {"constant_score": {"filter": {"ids": {"values": [product]}}, "boost": score}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,10 +139,7 @@ class RrfFusion:
     def clauses(self, legs: Sequence[Leg], only: Clause | None, count: int) -> list[Clause]:
         """The fused score of each product as a constant, and the legs so quiet that they only report."""
         products = sorted({product for ranks in self.ranks.values() for product in ranks})
-        fused: list[Clause] = [
-            {"constant_score": {"filter": {"ids": {"values": [product]}}, "boost": self._score(product)}}
-            for product in products
-        ]
+        fused = [_constant(product, self._score(product)) for product in products]
         return fused + [leg.score(_WHISPER, only, count) for leg in legs]
 
     def ledger(self, product: str, boosted: Mapping[str, float]) -> Ledger:
@@ -149,7 +152,61 @@ class RrfFusion:
         return LegScore(raw=raw, normalised=part / weight, weight=weight, contribution=part)
 
 
-Fused = AffineFusion | RrfFusion
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerFusion:
+    """The score that a retriever of the server gave; the ledger works its formula out beside it.
+
+    Attributes:
+        weights: leg name to weight.
+        raws: leg name to (product to raw score) within the leg's window.
+        parts: leg name to (product to normalised score); a product outside the window has none.
+        scores: product to the server's score.
+    """
+
+    weights: Mapping[str, float]
+    raws: Mapping[str, Mapping[str, float]]
+    parts: Mapping[str, Mapping[str, float]]
+    scores: Mapping[str, float]
+
+    def clauses(self, legs: Sequence[Leg], only: Clause | None, count: int) -> list[Clause]:
+        """The server's score of each product as a constant, and the legs so quiet that they only report."""
+        constants = [_constant(product, score) for product, score in sorted(self.scores.items())]
+        return constants + [leg.score(_WHISPER, only, count) for leg in legs]
+
+    def ledger(self, product: str, boosted: Mapping[str, float]) -> Ledger:
+        """Account for one hit by the documented formula."""
+        return Ledger({name: self._leg_score(name, product, boosted.get(name)) for name in self.weights})
+
+    def _leg_score(self, name: str, product: str, boosted: float | None) -> LegScore:
+        raw = self.raws.get(name, {}).get(product)
+        if raw is None and boosted is not None:
+            raw = boosted / _WHISPER
+        part, weight = self.parts.get(name, {}).get(product, 0.0), self.weights[name]
+        return LegScore(raw=raw, normalised=part, weight=weight, contribution=weight * part)
+
+    def notes(self, products: Sequence[str]) -> tuple[str, ...]:
+        """Say for how many products the server counted otherwise than the ledger.
+
+        Equal scores in another order, another copy of a shard, or another version's formula can do that.
+        """
+        scores = [(self.scores.get(one, 0.0), self.ledger(one, {}).score) for one in products]
+        other = sum(abs(server - ours) > 1e-6 + 1e-5 * abs(ours) for server, ours in scores)
+        if not other:
+            return ()
+        return (f"the server's own score of {other} of {len(scores)} hits is not that of the ledger",)
+
+
+def minmax(scores: Mapping[str, float]) -> dict[str, float]:
+    """The server's normaliser `minmax`: `(score - min) / (max - min)`, 1 where all are equal."""
+    if not scores:
+        return {}
+    least, most = min(scores.values()), max(scores.values())
+    if most - least < _ALL_EQUAL:
+        return dict.fromkeys(scores, 1.0)
+    return {product: (score - least) / (most - least) for product, score in scores.items()}
+
+
+Fused = AffineFusion | RrfFusion | ServerFusion
 """How the legs of one plan become one score, once it is known what they found."""
 
 

@@ -56,6 +56,10 @@ class LexicalLeg:
         query = {"bool": {"must": [self.clause], "filter": list(filters)}} if filters else self.clause
         return {"query": query, "size": window}
 
+    def retriever(self, window: int, filters: Sequence[Clause]) -> Clause:
+        """The same as a part of a retriever."""
+        return {"standard": {"query": self.retrieve(window, filters)["query"]}}
+
     def score(self, boost: float, ids: Clause | None, count: int) -> Clause:
         """The clause that scores named products; `ids` and `count` matter to vector legs only."""
         return {"bool": {"must": [self.clause], "boost": boost, "_name": self.name}}
@@ -125,6 +129,10 @@ class VectorLeg:
     def retrieve(self, window: int, filters: Sequence[Clause]) -> Clause:
         """The body that finds the leg's best `window` products; top level, so `k` holds over all shards."""
         return {"knn": self._knn(window, filters), "size": window}
+
+    def retriever(self, window: int, filters: Sequence[Clause]) -> Clause:
+        """The same as a part of a retriever."""
+        return {"knn": self._knn(window, filters)}
 
     def score(self, boost: float, ids: Clause | None, count: int) -> Clause:
         """The clause that scores named products.

@@ -14,9 +14,12 @@ from es_xmodal.query.filters import Filter
 from es_xmodal.query.order import Sort
 from es_xmodal.query.terms import MAX_TERMS, MAX_TEXT_CHARS, Term, TermKind, check_term, check_weight
 
-Fusion = Literal["convex", "rrf", "boost"]
+Fusion = Literal["convex", "rrf", "boost", "server-linear", "server-rrf"]
 Mode = Literal["text", "image", "text+image"]
-FUSIONS: tuple[Fusion, ...] = ("convex", "rrf", "boost")
+OWN_FUSIONS: tuple[Fusion, ...] = ("convex", "rrf", "boost")
+FUSIONS: tuple[Fusion, ...] = (*OWN_FUSIONS, "server-linear", "server-rrf")
+CLIENT_FORMS: Mapping[Fusion, Fusion] = {"server-linear": "convex", "server-rrf": "rrf"}
+"""What stands in for a fusion of the server's own where the server does not do it."""
 LEGS = ("identifier", "lexical", "text", "image", "visual")
 Composed = Literal["early", "late"]
 Composing = Literal["auto", "early", "late"]

@@ -6,6 +6,9 @@ normalised by an affine map, the fused score is a sum of boosted scores, up to a
 sources, its best pictures and its order come from one request, without a script.
 
 `boost` takes one round trip: the raw scores times the weights.
+
+`server-linear` and `server-rrf` take three: a retriever of the server ranks, the legs are asked as for
+`convex` so that the ledger can show the formula, and the last search gives the page in the retriever's order.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales,
 from es_xmodal.query.identifiers import possible_identifiers
 from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg, leg_kind
 from es_xmodal.query.lexical import lexical_clause, strict_clause
-from es_xmodal.query.model import MAX_REACH, Composed, Fusion, Query
+from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile, ProfileName, QueryClass
+from es_xmodal.query.server import retriever_body, server_fusion, server_weights, settle
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.terms import Term
 from es_xmodal.query.view import IndexView, Signals
@@ -34,6 +38,8 @@ Body = dict[str, Any]
 SEARCH_PARAMS = {"search_type": "dfs_query_then_fetch"}
 """BM25 statistics over all shards, so that a score does not depend on where a document lies."""
 RANK_PARAMS = {**SEARCH_PARAMS, "include_named_queries_score": "true"}
+SERVER_RANK_PARAMS = {"include_named_queries_score": "true"}
+"""A retriever takes BM25 statistics from each shard alone, so the legs beside it must too."""
 SOURCE = {"excludes": ["tokens", "images.joint", "images.visual", "text_vector", "row_hash"]}
 SORT: list[Any] = ["_score", {"id": "asc"}]
 
@@ -62,12 +68,19 @@ class Found:
         top: raw score of the best one; None when there is none.
         total: number of matches.
         at_least: the number is a lower bound.
+        scores: raw scores of the products.
     """
 
     ids: tuple[str, ...]
     top: float | None
     total: int
     at_least: bool = False
+    scores: tuple[float, ...] = ()
+
+    @property
+    def raws(self) -> dict[str, float]:
+        """Product to its raw score, best first."""
+        return dict(zip(self.ids, self.scores, strict=True))
 
     @property
     def ranks(self) -> dict[str, int]:
@@ -89,6 +102,7 @@ class Plan:
         order: the order of the hits, by score where nothing else was asked for.
         collapse: all variants of a product are one hit.
         facets: what is counted.
+        weighted_rrf: the server's `rrf` takes weights.
         profile: name and digest of the profile.
         query_class: what kind of query it is; chooses the row of weights.
         warnings: what the caller should know, such as words that were left out.
@@ -107,6 +121,7 @@ class Plan:
     order: tuple[Body | str, ...] = tuple(SORT)
     collapse: bool = False
     facets: tuple[PlannedFacet, ...] = ()
+    weighted_rrf: bool = False
     profile: ProfileName = DEFAULT_PROFILE.label
     query_class: QueryClass = "text"
     warnings: tuple[str, ...] = field(default=())
@@ -115,6 +130,18 @@ class Plan:
     def two_trips(self) -> bool:
         """Whether candidates are retrieved before they are ranked."""
         return self.fusion != "boost"
+
+    @cached_property
+    def server(self) -> Request | None:
+        """The search by a retriever of the server, the first one sent; None where it has no part."""
+        if self.fusion not in CLIENT_FORMS:
+            return None
+        body = retriever_body(self.fusion, self.legs, self._server_weights, self.window, self.filters)
+        return Request(endpoint="_search", params={}, bodies=(body,))
+
+    @property
+    def _server_weights(self) -> dict[str, float]:
+        return server_weights(self.fusion, self.legs, weighted_rrf=self.weighted_rrf)
 
     @cached_property
     def retrieve(self) -> Request:
@@ -130,18 +157,21 @@ class Plan:
             if one.needs_window
             for leg in self.legs
         ]
-        return Request(endpoint="_msearch", params=SEARCH_PARAMS, bodies=tuple(bodies))
+        params = {} if self.server else SEARCH_PARAMS
+        return Request(endpoint="_msearch", params=params, bodies=tuple(bodies))
 
     def _candidates(self, leg: Leg, filters: tuple[Body, ...], *, total: bool) -> Body:
-        return {
-            **leg.retrieve(self.window, filters),
-            "sort": SORT,  # so that ties at the edge of the window do not depend on the shard copy
-            "_source": False,
-            "track_total_hits": total,
-        }
+        # Sorted, so that ties at the edge of the window do not depend on the shard copy; a retriever is not,
+        # and its ledger must break them as it does.
+        order = {} if self.server else {"sort": SORT}
+        body = {**leg.retrieve(self.window, filters), **order}
+        return {**body, "_source": False, "track_total_hits": total}
 
-    def fuse(self, found: Mapping[str, Found]) -> Fused:
-        """How the legs become one score, from what the legs found."""
+    def fuse(self, found: Mapping[str, Found], ranked: Mapping[str, float] | None = None) -> Fused:
+        """How the legs become one score, from what the legs found, and the server's scores where it fuses."""
+        if self.server:
+            raws = {name: leg.raws for name, leg in found.items()}
+            return server_fusion(self.fusion, self._server_weights, raws, ranked or {})
         if self.fusion == "boost":
             return AffineFusion(scales=boost_scales(self.legs))
         if self.fusion == "rrf":
@@ -151,18 +181,22 @@ class Plan:
         return AffineFusion(scales=convex_scales(self.legs, tops, self.min_spreads))
 
     def rank(
-        self, found: Mapping[str, Found], windows: Mapping[str, Sequence[str]] | None = None
+        self,
+        found: Mapping[str, Found],
+        windows: Mapping[str, Sequence[str]] | None = None,
+        ranked: Mapping[str, float] | None = None,
     ) -> Request | None:
         """The last round trip: score the candidates in every leg, add up, return the page.
 
         Args:
             found: leg name to what it found; ignored by `boost`, which has one round trip.
             windows: see `read_windows`; ignored by `boost`.
+            ranked: product to the server's score, where `server` asked for it.
 
         Returns:
             The request; None when there is no candidate and nothing to count.
         """
-        ids = sorted({product for leg in found.values() for product in leg.ids})
+        ids = sorted(ranked or () if self.server else {one for leg in found.values() for one in leg.ids})
         if self.two_trips and not ids:
             return self._request({"match_none": {}}, 0, windows or {}) if self.facets else None
         only: Body | None = {"ids": {"values": ids}} if self.two_trips else None
@@ -170,7 +204,7 @@ class Plan:
         scope = only or _all_of(self.filters)
         clauses = {
             "filter": [*([only] if only else self.filters), *self._relevance(scope, count)],
-            "should": self.fuse(found).clauses(self.legs, scope, count),
+            "should": self.fuse(found, ranked).clauses(self.legs, scope, count),
             "minimum_should_match": 0 if only else 1,
         }
         return self._request({"bool": clauses}, len(ids) if self.two_trips else MAX_REACH, windows or {})
@@ -182,7 +216,8 @@ class Plan:
             body["collapse"], counts[VARIANTS] = collapse_parts(candidates)
         if counts:
             body["aggs"] = counts
-        return Request(endpoint="_search", params=RANK_PARAMS, bodies=(body,))
+        params = SERVER_RANK_PARAMS if self.server else RANK_PARAMS
+        return Request(endpoint="_search", params=params, bodies=(body,))
 
     def _windows(self, found: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
         """Each facet with a window of its own to the products in it; `boost` has no window."""
@@ -245,9 +280,11 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
     if query.collapse:
         check_collapse(view.fields)
     conditions = _conditions(query, view)
+    fusion, instead = settle(query.fusion, legs, view)
     return Plan(
         alias=view.alias,
-        fusion=query.fusion,
+        fusion=fusion,
+        weighted_rrf=view.weighted_rrf,
         legs=tuple(legs),
         filters=tuple(clause for _, clause in conditions),
         order=sort_clauses(query.sort, view.fields),
@@ -261,7 +298,12 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         min_spreads=profile.min_spreads,
         profile=profile.label,
         query_class=profile.query_class(query, signals.terms),
-        warnings=(*_warnings(signals, profile), *_idle(query, legs), *_unheard(query, signals, legs)),
+        warnings=(
+            *instead,
+            *_warnings(signals, profile),
+            *_idle(query, legs),
+            *_unheard(query, signals, legs),
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from es_xmodal.errors import SettingsError
-from es_xmodal.query.model import FUSIONS, Composed, Fusion, Query
+from es_xmodal.query.model import CLIENT_FORMS, OWN_FUSIONS, Composed, Fusion, Query
 from es_xmodal.query.recognise import recognise
 
 Weights = Mapping[str, float]
@@ -171,7 +171,7 @@ class Profile:
             Leg name to weight; legs of weight 0 are left out.
         """
         table = self.boost if query.fusion == "boost" else self.convex
-        pin = {"identifier": self.pins[query.fusion]} if query.text else {}
+        pin = {"identifier": self.pins[CLIENT_FORMS.get(query.fusion, query.fusion)]} if query.text else {}
         row = {**table[query.mode], **table.get(self.query_class(query, terms), {})}
         merged = {**pin, **row, **query.weights}
         return {leg: weight for leg, weight in merged.items() if weight > 0}
@@ -193,7 +193,7 @@ class Profile:
             raise _wrong("long_terms", "must be more than short_terms")
         _check_table("field_boosts", self.field_boosts, TOKEN_FIELDS)
         _check_table("original_boosts", self.original_boosts, ORIGINAL_FIELDS)
-        _check_table("pins", self.pins, FUSIONS, whole=True)
+        _check_table("pins", self.pins, OWN_FUSIONS, whole=True)
         for fusion, table in (("convex", self.convex), ("boost", self.boost)):
             self._check_rows(f"weights.{fusion}", table)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from es_xmodal.errors import SettingsError
-from es_xmodal.query.model import FUSIONS
+from es_xmodal.query.model import OWN_FUSIONS
 from es_xmodal.query.profile import (
     CLASSES,
     DEFAULT_PROFILE,
@@ -41,7 +41,7 @@ _TABLES = {
     "original_boosts": "Fields of the leg `lexical` that hold the text as it was.",
     "pins": "Weight of a product whose identifier was asked for; above the sum of the legs it is first.",
 }
-_KNOWN = {"field_boosts": TOKEN_FIELDS, "original_boosts": ORIGINAL_FIELDS, "pins": FUSIONS}
+_KNOWN = {"field_boosts": TOKEN_FIELDS, "original_boosts": ORIGINAL_FIELDS, "pins": OWN_FUSIONS}
 _WEIGHTS = ("convex", "boost")
 _ABOUT_WEIGHTS = {
     "convex": "Weights of the legs for the fusions `convex` (divided by their sum) and `rrf`.",

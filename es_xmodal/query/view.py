@@ -33,6 +33,8 @@ class IndexView:
         quantised: the vectors are quantised, so scores are approximate unless rescored
             (Elasticsearch 8.18 and later).
         calibration: leg name to its calibration; a leg without one starts at 0.
+        retrievers: the server's own fusions that may be asked for, `linear` and `rrf`.
+        weighted_rrf: the server's `rrf` takes weights (9.2 and later).
     """
 
     alias: str
@@ -40,6 +42,8 @@ class IndexView:
     fields: Mapping[str, str]
     quantised: bool = False
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    retrievers: frozenset[str] = frozenset()
+    weighted_rrf: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.model import Query
 from es_xmodal.query.order import parse_sort
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
-from tests.support.plans import composed_plan, plan_for, signals, view
+from tests.support.plans import composed_plan, plan_for, server_view, signals, view
 
 FOUND = {
     "identifier": Found(ids=("p3",), top=1.0, total=1),
@@ -17,6 +18,8 @@ FOUND = {
     "image": Found(ids=("p4",), top=0.75, total=1),
     "visual": Found(ids=("p5",), top=0.9375, total=1),
 }
+RANKED = {"p2": 0.5, "p1": 0.25, "p5": 0.0}
+"""What a retriever of the server ranked, where it has a part."""
 
 
 def quantised() -> Plan:
@@ -25,6 +28,12 @@ def quantised() -> Plan:
 
 def facets(*typed: str) -> tuple[Facet, ...]:
     return tuple(parse_facet(one) for one in typed)
+
+
+def with_scores(found: Found) -> Found:
+    """The same; the products after the best one score a quarter less each."""
+    assert found.top is not None
+    return replace(found, scores=tuple(found.top * 0.75**place for place in range(len(found.ids))))
 
 
 CASES: dict[str, Plan] = {
@@ -71,6 +80,14 @@ CASES: dict[str, Plan] = {
     "image": plan_for(text="", pictures=("p.jpg",)),
     "image_boost": plan_for(text="", pictures=("p.jpg",), fusion="boost"),
     "text_and_image": plan_for(pictures=("p.jpg",)),
+    "text_server_rrf": plan_for(fusion="server-rrf", filters=["brand=Apple"], seen=server_view()),
+    "text_server_rrf_unweighted": plan_for(fusion="server-rrf", seen=server_view(weighted_rrf=False)),
+    "text_server_linear": plan_for(
+        fusion="server-linear", filters=["price<=20"], size=5, offset=5, cutoff=0.5, seen=server_view()
+    ),
+    "text_and_image_server_linear": plan_for(
+        fusion="server-linear", pictures=("p.jpg",), facets=facets("brand"), collapse=True, seen=server_view()
+    ),
     "composed_early": composed_plan("early"),
     "composed_late": composed_plan("late"),
     "composed_like": composed_plan("early", like=("p1", "p4")),
@@ -81,9 +98,9 @@ CASES: dict[str, Plan] = {
 def requests_of(plan: Plan) -> list[Request]:
     """All requests of a plan, as if each leg had found what `FOUND` says."""
     windows = {one.facet.field: ["p1", "p2", "p3"] for one in plan.facets if one.needs_window}
-    last = plan.rank({leg.name: FOUND[leg.kind] for leg in plan.legs}, windows)
+    last = plan.rank({leg.name: with_scores(FOUND[leg.kind]) for leg in plan.legs}, windows, RANKED)
     assert last is not None
-    return [plan.retrieve, last] if plan.two_trips else [last]
+    return [*([plan.server] if plan.server else []), *([plan.retrieve] if plan.two_trips else []), last]
 
 
 def as_json(plan: Plan) -> list[dict[str, Any]]:

@@ -57,10 +57,15 @@ def signals(*, picture: bool = False, terms: Sequence[str] = ("red", "mug")) -> 
     return Signals(terms=tuple(terms), vectors={**vectors, "visual": one} if picture else vectors)
 
 
-def plan_for(**options: object) -> Plan:
+def server_view(**changes: object) -> IndexView:
+    """The view of a server whose licence covers its own fusions."""
+    return view(**{"retrievers": frozenset({"linear", "rrf"}), "weighted_rrf": True, **changes})
+
+
+def plan_for(*, seen: IndexView | None = None, **options: object) -> Plan:
     filters = tuple(parse_filter(str(one)) for one in options.pop("filters", ()))  # type: ignore[attr-defined]
     query = Query(**{"text": "red mug", "filters": filters, **options})  # type: ignore[arg-type]
-    return build_plan(query, signals(picture=bool(query.pictures)), view())
+    return build_plan(query, signals(picture=bool(query.pictures)), seen or view())
 
 
 def composed_plan(how: Composed, **options: object) -> Plan:
@@ -84,7 +89,9 @@ def found_in(scores: Scores, window: int) -> dict[str, Found]:
     found = {}
     for leg, by_product in scores.items():
         ids = sorted(by_product, key=lambda one: (-by_product[one], one))[:window]
-        found[leg] = Found(ids=tuple(ids), top=by_product[ids[0]] if ids else None, total=len(by_product))
+        top = by_product[ids[0]] if ids else None
+        raws = tuple(by_product[one] for one in ids)
+        found[leg] = Found(ids=tuple(ids), top=top, total=len(by_product), scores=raws)
     return found
 
 

@@ -327,7 +327,7 @@ def test_reading_answers() -> None:
         {"hits": {"hits": []}},
     ]
     found = read_found(plan.legs, answers)
-    assert found["lexical"] == Found(ids=("a",), top=4.0, total=7)
+    assert found["lexical"] == Found(ids=("a",), top=4.0, total=7, scores=(4.0,))
     assert found["image"].top is None
     fused_ = plan.fuse(found)
     scales = affine(plan, found)

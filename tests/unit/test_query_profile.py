@@ -13,7 +13,7 @@ from es_xmodal.app import load_profile
 from es_xmodal.errors import SettingsError
 from es_xmodal.query.compose import compose, parts_of
 from es_xmodal.query.cursor import check_cursor, plan_digest
-from es_xmodal.query.model import FUSIONS, Fusion, Query
+from es_xmodal.query.model import OWN_FUSIONS, Fusion, Query
 from es_xmodal.query.plan import Found, Plan, build_plan
 from es_xmodal.query.profile import CLASSES, DEFAULT_PROFILE, LEGS_OF, OPTIONAL, Profile
 from es_xmodal.query.profile_file import parse_profile, profile_json, write_profile
@@ -148,7 +148,7 @@ def test_no_key_is_forgotten_here() -> None:
     assert {path[0] for path in NUMBERS} == {"field_boosts", "original_boosts", "pins", "weights"}
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", OWN_FUSIONS)
 @pytest.mark.parametrize("what", CLASSES)
 def test_each_class_has_its_row(what: str, fusion: Fusion) -> None:
     table = "boost" if fusion == "boost" else "convex"
