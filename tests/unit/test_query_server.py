@@ -41,11 +41,11 @@ def test_without_the_retriever_the_client_form_ranks_and_says_so(fusion: str, in
 
 
 def test_rrf_of_one_leg_is_not_asked_for() -> None:
-    alone = {"weights": {"text": 0.0, "image": 0.0}, "seen": server_view()}
-    plan = plan_for(fusion="server-rrf", **alone)
+    alone = {"text": 0.0, "image": 0.0}
+    plan = plan_for(fusion="server-rrf", weights=alone, seen=server_view())
     assert (plan.fusion, plan.server) == ("rrf", None)
     assert "two legs" in plan.warnings[0]
-    assert plan_for(fusion="server-linear", **alone).server is not None
+    assert plan_for(fusion="server-linear", weights=alone, seen=server_view()).server is not None
 
 
 def test_older_servers_rank_without_weights_and_it_is_said() -> None:
