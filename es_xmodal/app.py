@@ -121,8 +121,7 @@ class Shop:
         profile: Profile | str | Path | None = None,
     ) -> None:
         settings = settings or load_settings(url=url)
-        chosen = profile or settings.profile or DEFAULT_PROFILE
-        self.profile = chosen if isinstance(chosen, Profile) else load_profile(Path(chosen))
+        self.profile = _profile(settings.profile if profile is None else profile)
         self.settings = settings
         self.index = index
         self._client = connect(settings)
@@ -252,6 +251,12 @@ class Shop:
 
     def _as_query(self, text: str | Query, options: Mapping[str, Any]) -> Query:
         return text if isinstance(text, Query) else self.query(text, **options)
+
+
+def _profile(given: Profile | str | Path | None) -> Profile:
+    if given is None:
+        return DEFAULT_PROFILE
+    return given if isinstance(given, Profile) else load_profile(Path(given))
 
 
 def _many(given: Any) -> tuple[Any, ...]:
