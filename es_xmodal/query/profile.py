@@ -55,6 +55,7 @@ def _convex() -> dict[str, Weights]:
         "text": {"lexical": 0.4, "text": 0.4, "image": 0.2},
         "image": {"visual": 0.8, "image": 0.2},
         "text+image": {"lexical": 0.2, "text": 0.2, "image": 0.2, "visual": 0.4},
+        "long": {"lexical": 0.5, "text": 0.4, "image": 0.1},
     }
 
 
@@ -130,7 +131,7 @@ class Profile:
     minus_weight: float = 0.7
     composition: Composed = "early"
     short_terms: int = 2
-    long_terms: int = 6
+    long_terms: int = 5
     label: ProfileName = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

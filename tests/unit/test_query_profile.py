@@ -58,6 +58,7 @@ def test_a_profile_of_one_s_own_is_written_and_read_back() -> None:
     mine = read('name = "mine"\n[weights.boost.long]\nimage = 3\n[weights.convex."text+image"]\ntext = 0\n')
     assert parse_profile(write_profile(mine), where="written") == mine
     assert mine.boost["long"] == {"image": 3}
+    assert mine.convex["long"] == DEFAULT_PROFILE.convex["long"]
     assert mine.convex["text+image"] == {**DEFAULT_PROFILE.convex["text+image"], "text": 0}
 
 
@@ -117,7 +118,8 @@ def test_what_is_short_and_long(key: str, number: int, was: str) -> None:
     assert plan_of(read(rows)).query_class == was
     plan = plan_of(read(f"{key} = {number}\n{rows}"))
     assert plan.query_class == row
-    assert {leg.name: leg.weight for leg in plan.legs} == {"lexical": 0.4, "text": 0.4, "image": 5}
+    base = {"lexical": 0.5 if row == "long" else 0.4, "text": 0.4}
+    assert {leg.name: leg.weight for leg in plan.legs} == {**base, "image": 5}
 
 
 def test_minus_weight_and_composition_change_the_vectors() -> None:
@@ -155,9 +157,18 @@ def test_each_class_has_its_row(what: str, fusion: Fusion) -> None:
     plan = plan_of(read(set_key(("weights", table, what, "image"), "5")), what, fusion)
     assert plan.query_class == what
     weights = {leg.name: leg.weight for leg in plan.legs if leg.name != "identifier"}
-    base = getattr(DEFAULT_PROFILE, table)["text" if what in OPTIONAL else what]
-    assert weights == {**base, "image": 5}
+    rows = getattr(DEFAULT_PROFILE, table)
+    base = rows["text"] if what in OPTIONAL else {}
+    assert weights == {**base, **rows.get(what, {}), "image": 5}
     assert set(weights) == set(LEGS_OF[what])
+
+
+def test_more_words_count_more_by_default() -> None:
+    weights = [{leg.name: leg.weight for leg in plan_of(DEFAULT_PROFILE, what).legs} for what in WORDS]
+    short, text, long, number = weights
+    assert short == text == {"lexical": 0.4, "text": 0.4, "image": 0.2}
+    assert long == {"lexical": 0.5, "text": 0.4, "image": 0.1}
+    assert number == {"identifier": 2.0, **text}
 
 
 def test_a_query_s_own_weight_wins_over_its_class() -> None:
