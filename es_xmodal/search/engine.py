@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,18 +12,28 @@ from typing import Any, TypeVar
 from elasticsearch import Elasticsearch
 
 from es_xmodal.catalog.document import from_document
+from es_xmodal.cluster.capabilities import RETRIEVERS, is_retriever_refusal, probe, remember_refusal
 from es_xmodal.cluster.search import msearch, refusal_of_query, search
 from es_xmodal.encoders.base import Encoder
-from es_xmodal.errors import ClusterAnswerError, IndexStateError, QueryError
+from es_xmodal.errors import ClusterAnswerError, ClusterError, IndexStateError, QueryError
 from es_xmodal.index.target import Target, load_target
-from es_xmodal.query.answers import RankedHit, leg_ranks, read_found, read_hits, read_windows
+from es_xmodal.query.answers import (
+    RankedHit,
+    leg_ranks,
+    read_found,
+    read_hits,
+    read_ranked,
+    read_windows,
+)
 from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
 from es_xmodal.query.facet_counts import read_facets
+from es_xmodal.query.fusion import Fused, ServerFusion
 from es_xmodal.query.legs import VECTOR_FIELDS
-from es_xmodal.query.model import MAX_REACH, Query
+from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Query
 from es_xmodal.query.order import read_variants
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.server import retriever_name
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.view import Calibration, IndexView, Signals
 from es_xmodal.search.explain import matched_words
@@ -123,10 +133,10 @@ class Searcher:
         """
 
         def run(target: Target) -> PlannedSearch:
-            plan, _ = self._plan(query, cursor, target, profile or self._profile)
-            last = plan.rank(*self._retrieve(plan, target))
-            first = (plan.retrieve,) if plan.two_trips else ()
-            return PlannedSearch(plan=plan, requests=(*first, last) if last else first)
+            plan, _, ranked = self._plan(query, cursor, target, profile or self._profile)
+            last = plan.rank(*self._retrieve(plan, target), ranked)
+            requests = (plan.server, plan.retrieve if plan.two_trips else None, last)
+            return PlannedSearch(plan=plan, requests=tuple(one for one in requests if one))
 
         try:
             return self._with_fresh_target(run)
@@ -135,16 +145,17 @@ class Searcher:
 
     def _search(self, query: Query, cursor: str | None, target: Target, profile: Profile) -> SearchResult:
         started = time.perf_counter()
-        plan, terms = self._plan(query, cursor, target, profile)
+        plan, terms, ranked_there = self._plan(query, cursor, target, profile)
         found, windows = self._retrieve(plan, target)
-        last = plan.rank(found, windows)
+        last = plan.rank(found, windows, ranked_there)
         answer: Mapping[str, Any] = {"hits": {"hits": []}}
         if last:
             answer = search(
                 self._client, self._index, last.bodies[0], params=last.params, timeout_s=self._timeout_s
             )
             _check_same_index(target, answer)
-        ranked = read_hits(answer, plan.fuse(found), offset=plan.offset)
+        fused = plan.fuse(found, ranked_there)
+        ranked = read_hits(answer, fused, offset=plan.offset)
         ranks = leg_ranks(found)
         variants = read_variants(answer)
         extras = {"marker": partial(self._highlight, terms), "matcher": partial(self._matched, terms)}
@@ -159,27 +170,53 @@ class Searcher:
             composition=plan.composition,
             query_class=plan.query_class,
             profile=plan.profile,
-            requests=plan.two_trips + bool(last),
+            requests=bool(plan.server) + plan.two_trips + bool(last),
             cursor=write_cursor(plan, offset=end) if ranked and end < total.reachable else None,
             facets=read_facets(plan.facets, answer) if last else {},
             sort=tuple(str(one) for one in query.sort),
             collapse=plan.collapse,
-            warnings=plan.warnings,
+            warnings=(*plan.warnings, *_differences(fused, ranked)),
         )
 
     def _plan(
         self, query: Query, cursor: str | None, target: Target, profile: Profile
-    ) -> tuple[Plan, frozenset[str]]:
-        """The plan, and the words to mark in the hits."""
+    ) -> tuple[Plan, frozenset[str], dict[str, float] | None]:
+        """The plan, the words to mark in the hits, and the server's scores where a retriever of it ranks."""
         digest = None
         if cursor is not None:
             digest, offset = read_cursor(cursor)
             query = replace(query, offset=offset)
         signals = self._signals(query, target, profile)
-        plan = build_plan(query, signals, index_view(target), profile)
+        plan = build_plan(query, signals, self._view(query, target), profile)
+        ranked = self._ranked_there(plan, target)
+        if plan.server and ranked is None:  # refused: planned again, without trying it from now on
+            plan = build_plan(query, signals, self._view(query, target), profile)
         if digest is not None:
             check_cursor(digest, plan)
-        return plan, frozenset(signals.terms)
+        return plan, frozenset(signals.terms), ranked
+
+    def _view(self, query: Query, target: Target) -> IndexView:
+        view = index_view(target)
+        if query.fusion not in CLIENT_FORMS:
+            return view
+        server = probe(self._client)
+        # None: only trying tells.
+        may = frozenset(name for name in RETRIEVERS if server.allows(name) is not False)
+        return replace(view, retrievers=may, weighted_rrf=server.weighted_rrf)
+
+    def _ranked_there(self, plan: Plan, target: Target) -> dict[str, float] | None:
+        """What a retriever of the server ranks; None where the plan has none, or the server refused it."""
+        if plan.server is None:
+            return None
+        try:
+            answer = search(self._client, self._index, plan.server.bodies[0], timeout_s=self._timeout_s)
+        except ClusterError as error:
+            if not is_retriever_refusal(error):
+                raise
+            remember_refusal(self._client, retriever_name(plan.fusion))
+            return None
+        _check_same_index(target, answer)
+        return read_ranked(answer)
 
     def _retrieve(self, plan: Plan, target: Target) -> tuple[dict[str, Found], dict[str, list[str]]]:
         """What the legs found, and what the windows of the facets hold."""
@@ -189,7 +226,7 @@ class Searcher:
             self._client,
             self._index,
             plan.retrieve.bodies,
-            search_type=plan.retrieve.params["search_type"],
+            search_type=plan.retrieve.params.get("search_type"),
             timeout_s=self._timeout_s,
         )
         for answer in answers:
@@ -294,6 +331,11 @@ def _hit(
         variants=None if hit.collapse_key is None else variants.get(hit.collapse_key, 1),
         **extras,
     )
+
+
+def _differences(fused: Fused, ranked: Sequence[RankedHit]) -> tuple[str, ...]:
+    """Where the server fuses, its own scores are compared with the ledger's."""
+    return fused.notes([hit.id for hit in ranked]) if isinstance(fused, ServerFusion) else ()
 
 
 class _AliasMovedError(IndexStateError):
