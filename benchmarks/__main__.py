@@ -10,19 +10,29 @@ from pathlib import Path
 
 import click
 
-from benchmarks.rows import Row, child_ingest, ingest_memory, ingest_rate, search_overhead
+from benchmarks.rows import (
+    Row,
+    child_ingest,
+    convex_against_boost,
+    ingest_memory,
+    ingest_rate,
+    own_time,
+    search_overhead,
+)
 
 
 @click.command()
 @click.option("--url", help="An Elasticsearch to use. [default: a local node, started for this]")
 @click.option("--rows", default=4000, show_default=True, help="Products of the ingest and search rows.")
-@click.option("--only", type=click.Choice(["ingest", "search", "memory"]), multiple=True)
+@click.option("--products", default=100_000, show_default=True, help="Products of the fusion row.")
+@click.option("--only", type=click.Choice(["ingest", "search", "own", "fusion", "memory"]), multiple=True)
 @click.option("--json-out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--child", type=int, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 def main(
     url: str | None,
     rows: int,
+    products: int,
     only: tuple[str, ...],
     json_out: Path | None,
     child: int | None,
@@ -41,6 +51,8 @@ def main(
         measure: dict[str, Callable[[], Row]] = {
             "ingest": lambda: ingest_rate(url, place, rows=rows, rounds=3),
             "search": lambda: search_overhead(url, place, rows=rows, queries=100),
+            "own": lambda: own_time(url, place, rows=rows, queries=100),
+            "fusion": lambda: convex_against_boost(url, place, products=products, queries=50, rounds=3),
             "memory": lambda: ingest_memory(url, place, small=2_000, large=20_000),
         }
         done: list[Row] = []

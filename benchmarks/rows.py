@@ -7,22 +7,26 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.large import large_index
 from benchmarks.shop import parts_for, write_catalog
 from es_xmodal.cluster.search import msearch, search
+from es_xmodal.encoders.base import Encoder
 from es_xmodal.index.body import IndexOptions, build_body
 from es_xmodal.ingest import pipeline
 from es_xmodal.ingest.pipeline import IngestOptions, Parts, run_ingest
 from es_xmodal.ingest.sender import Item, Sender
-from es_xmodal.query.model import Query
+from es_xmodal.query.model import Fusion, Query
+from es_xmodal.search import reading
 from es_xmodal.search.engine import PlannedSearch, Searcher
 from es_xmodal.search.result import SearchResult
+from es_xmodal.vectors import Matrix
 
 INDEX = "bench-shop"
 BARE = "bench-bare"
@@ -166,6 +170,71 @@ def _send_raw(parts: Parts, planned: PlannedSearch) -> None:
 def _read_highlights(result: SearchResult) -> None:
     for hit in result.hits:
         assert hit.highlight is not None
+
+
+def own_time(url: str, folder: Path, *, rows: int, queries: int) -> Row:
+    """Plan, fuse and parse: a whole search whose answers were recorded before, so that nothing is sent."""
+    catalog = write_catalog(folder, rows)
+    titles = [json.loads(line)["title"] for line in catalog.read_text("utf-8").splitlines()[:queries]]
+    spent = []
+    with parts_for(url, folder) as parts:
+        _ingest(parts, catalog, folder)
+        searcher = Searcher(
+            parts.client,
+            INDEX,
+            encoder_for=lambda spec: parts.encoder,
+            analyzer_for=lambda: parts.analyzer,
+        )
+        for title in titles:
+            query = Query(text=title)
+            first, last = searcher.plan(query).requests
+            found = msearch(parts.client, INDEX, first.bodies, timeout_s=30)
+            page = search(parts.client, INDEX, last.bodies[0], params=last.params, timeout_s=30)
+            with (
+                mock.patch.object(reading, "msearch", lambda *_, **__: found),  # noqa: B023
+                mock.patch.object(reading, "search", lambda *_, **__: page),  # noqa: B023
+                mock.patch.object(parts.encoder, "encode_texts", _remembering(parts.encoder, title)),
+            ):
+                spent += [_timed(partial(searcher.search, query)) * 1000 for _ in range(5)]
+        _drop(parts)
+    return Row(
+        name="plan + fuse + parse, nothing sent",
+        value=statistics.median(spent),
+        unit="ms median",
+        bound="<= 1",
+        detail=f"tokenising included, encoding not; {len(spent)} searches, slowest tenth"
+        f" {statistics.quantiles(spent, n=10)[-1]:.2f} ms",
+    )
+
+
+def _remembering(encoder: Encoder, text: str) -> Callable[[Sequence[str]], dict[str, Matrix]]:
+    vectors = encoder.encode_texts([text])
+    return lambda texts: vectors
+
+
+def convex_against_boost(url: str, folder: Path, *, products: int, queries: int, rounds: int) -> Row:
+    """The two round trips of `convex` against the one of `boost`, in turn, on an index of many products."""
+    ratios, times = [], []
+    with large_index(url, folder, products=products, queries=queries, vector_index="hnsw") as large:
+        for turn in range(rounds + 1):
+            for number, title in enumerate(large.titles):
+                both: tuple[Fusion, ...] = ("convex", "boost") if (number + turn) % 2 else ("boost", "convex")
+                took = {
+                    fusion: _timed(partial(large.searcher.search, Query(text=title, fusion=fusion)))
+                    for fusion in both
+                }
+                if turn:  # the first round warms up
+                    ratios.append(took["convex"] / took["boost"])
+                    times.append((took["convex"] * 1000, took["boost"] * 1000))
+    convex, boost = (statistics.median(column) for column in zip(*times, strict=True))
+    return Row(
+        name=f"convex / boost, {products:,} products",
+        value=convex / boost,
+        unit="ratio",
+        bound="<= 1.6",
+        detail=f"medians {convex:.1f} against {boost:.1f} ms, median of the pairs' ratios"
+        f" {statistics.median(ratios):.2f}, {len(ratios)} pairs; 512 dimensions, hnsw, one shard",
+    )
 
 
 def ingest_memory(url: str, folder: Path, *, small: int, large: int) -> Row:

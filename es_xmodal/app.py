@@ -168,6 +168,7 @@ class Shop:
         lexical_query: Mapping[str, Any] | None = None,
         cutoff: float | None = None,
         window: int | None = None,
+        hold: bool = False,
     ) -> Query:
         """Put a query together.
 
@@ -188,6 +189,7 @@ class Shop:
             lexical_query: the shop's own Query DSL as the lexical leg; `{{query}}` in it is the text.
             cutoff: spreads above unrelated pairs that a hit must reach in one leg; None: no cut-off.
             window: candidates a leg; None: from the settings.
+            hold: all pages show the index as it was on the first page; see `Query`.
 
         Returns:
             The query.
@@ -212,6 +214,7 @@ class Shop:
             lexical_query=lexical_query,
             cutoff=cutoff,
             window=self.settings.window if window is None else window,
+            hold=hold,
         )
 
     def search(

@@ -91,6 +91,7 @@ def _query_options(command: F) -> F:
 
 @click.command()
 @_query_options
+@click.option("--hold", is_flag=True, help="All pages show the index as it was on the first page.")
 @click.option("--explain", is_flag=True, help="Show every leg's part of every score.")
 @click.option(
     "--explain-chart",
@@ -103,12 +104,12 @@ def search(
     url: str | None, index: str, as_json: bool, explain: bool, chart: Path | None, **asked: Any
 ) -> int:
     """Search by words, by picture, or by both."""
-    cursor = asked.pop("cursor")
+    cursor, hold = asked.pop("cursor"), asked.pop("hold")
     if chart:
         check_chart_path(chart)
     notes = pictures_in_text(asked)
     with Shop(settings=settings_for(url, profile=asked.pop("profile")), index=index) as shop:
-        query = _query(shop, asked)
+        query = replace(_query(shop, asked), hold=hold)
         result = shop.search(query, cursor=cursor)
         result = replace(result, warnings=(*notes, *result.warnings))
         why = [explain_hit(hit, query.filters) for hit in result.hits] if explain else []

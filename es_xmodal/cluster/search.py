@@ -11,6 +11,7 @@ from elasticsearch import Elasticsearch
 from es_xmodal.cluster.errors import cluster_errors, reason_of
 from es_xmodal.errors import ClusterAnswerError, PartialAnswerError
 
+_GONE = ("search_context_missing_exception", "no_shard_available_action_exception")
 MARGIN_S = 2.0
 """How much longer than the server the client waits, so that it hears the server's own `timed_out`."""
 
@@ -92,6 +93,47 @@ def search(
     found: dict[str, Any] = answer.body
     check_answer(found, index=index)
     return found
+
+
+def open_point(client: Elasticsearch, index: str, *, keep_s: int) -> str:
+    """Open a point in time: the index as it is now, whatever is written afterwards.
+
+    Args:
+        client: see `connect`.
+        index: index or alias.
+        keep_s: seconds that the server keeps it after the last search on it.
+
+    Returns:
+        Its id.
+
+    Raises:
+        ClusterError: the server does not open it.
+    """
+    with cluster_errors(client, f"opening a point in time of {index}"):
+        return str(client.open_point_in_time(index=index, keep_alive=f"{keep_s}s").body["id"])
+
+
+def close_point(client: Elasticsearch, point: str) -> None:
+    """Close a point in time.
+
+    Args:
+        client: see `connect`.
+        point: its id.
+
+    Raises:
+        ClusterError: the server does not close it, or has closed it already.
+    """
+    with cluster_errors(client, "closing a point in time"):
+        client.close_point_in_time(id=point)
+
+
+def point_is_gone(error: ClusterAnswerError) -> bool:
+    """Whether a search on a point in time failed because it was closed, has expired, or lost its index.
+
+    Args:
+        error: what the search raised.
+    """
+    return any(sign in error.message for sign in _GONE)
 
 
 def refusal_of_query(client: Elasticsearch, index: str, query: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""The opaque cursor: where the next page starts, and of which query."""
+"""The opaque cursor: where the next page starts, of which query, and of which state of the index."""
 
 from __future__ import annotations
 
@@ -6,13 +6,42 @@ import base64
 import binascii
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from es_xmodal.errors import QueryError
 from es_xmodal.query.legs import Leg, LexicalLeg
 from es_xmodal.query.plan import Plan
 
-_FORMAT = 1
+_FORMAT = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """The state of an index that a walk through pages reads.
+
+    Attributes:
+        index: physical name.
+        point: id of the point in time.
+    """
+
+    index: str
+    point: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cursor:
+    """What a cursor says.
+
+    Attributes:
+        digest: of the plan that it belongs to.
+        offset: hits before its page.
+        held: what the pages are held on; None: each page reads the index as it then is.
+    """
+
+    digest: str
+    offset: int
+    held: Held | None = None
 
 
 def plan_digest(plan: Plan) -> str:
@@ -28,30 +57,40 @@ def _leg_shape(leg: Leg) -> list[Any]:
     return [leg.name, leg.weight, what]
 
 
-def write_cursor(plan: Plan, *, offset: int) -> str:
+def write_cursor(plan: Plan, *, offset: int, held: Held | None = None) -> str:
     """Write the cursor of the page that starts after `offset` hits."""
-    text = json.dumps([_FORMAT, plan_digest(plan), offset], separators=(",", ":"))
+    state = [held.index, held.point] if held else []
+    text = json.dumps([_FORMAT, plan_digest(plan), offset, *state], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str) -> tuple[str, int]:
+def read_cursor(cursor: str, *, hold: bool = False) -> Cursor:
     """Read a cursor.
 
+    Args:
+        cursor: as it was given.
+        hold: it must be that of a page that was held.
+
     Returns:
-        The digest of the plan that it belongs to, and the offset of its page.
+        What it says.
 
     Raises:
-        QueryError: it is not a cursor of this project.
+        QueryError: it is not a cursor of this project, or its page was not held.
     """
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         parts: Any = json.loads(base64.urlsafe_b64decode(padded))
-        form, digest, offset = parts
+        form, digest, offset, *state = parts
     except (ValueError, TypeError, binascii.Error, UnicodeError):
         raise _not_ours("it is not a cursor") from None
-    if form != _FORMAT or not isinstance(digest, str) or not isinstance(offset, int) or offset < 0:
+    if form != _FORMAT or not isinstance(digest, str) or type(offset) is not int or offset < 0:
         raise _not_ours("it was made by another version")
-    return digest, offset
+    if len(state) not in (0, 2) or not all(isinstance(one, str) and one for one in state):
+        raise _not_ours("it is not a cursor")
+    if hold and not state:
+        raise _not_ours("the page that it comes from was not held")
+    held = Held(index=state[0], point=state[1]) if state else None
+    return Cursor(digest=digest, offset=offset, held=held)
 
 
 def check_cursor(digest: str, plan: Plan) -> None:
@@ -62,6 +101,11 @@ def check_cursor(digest: str, plan: Plan) -> None:
     """
     if digest != plan_digest(plan):
         raise _not_ours("it belongs to another query, index or profile")
+
+
+def not_held_any_more() -> QueryError:
+    """The error for a cursor whose state of the index is gone."""
+    return _not_ours("the state of the index that its pages are held on is no longer kept")
 
 
 def _not_ours(why: str) -> QueryError:

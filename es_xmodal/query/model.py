@@ -54,6 +54,9 @@ class Query:
         cutoff: a hit must be relevant in one leg at least: most of the words, or a vector so many spreads
             above what unrelated pairs score; None: everything that is ranked is a hit.
         window: candidates a leg; does not depend on `size`, so that page 2 continues page 1.
+        hold: all pages show the index as it was on the first page, whatever is written meanwhile; without it
+            each page is a page of the order of its own moment. Kept for 2 minutes after each page, and no
+            longer than until the last page.
 
     Raises:
         QueryError: a value makes no sense; the error names the field.
@@ -77,6 +80,7 @@ class Query:
     lexical_query: Mapping[str, Any] | None = None
     cutoff: float | None = None
     window: int = 100
+    hold: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", " ".join(clean_text(self.text).split()))

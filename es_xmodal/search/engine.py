@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,9 +14,9 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.catalog.document import from_document
 from es_xmodal.cluster.capabilities import RETRIEVERS, is_retriever_refusal, probe, remember_refusal
-from es_xmodal.cluster.search import msearch, refusal_of_query, search
+from es_xmodal.cluster.search import refusal_of_query
 from es_xmodal.encoders.base import Encoder
-from es_xmodal.errors import ClusterAnswerError, ClusterError, IndexStateError, QueryError
+from es_xmodal.errors import ClusterAnswerError, ClusterError, IndexMissingError, IndexStateError, QueryError
 from es_xmodal.index.target import Target, load_target
 from es_xmodal.query.answers import (
     RankedHit,
@@ -25,7 +26,14 @@ from es_xmodal.query.answers import (
     read_ranked,
     read_windows,
 )
-from es_xmodal.query.cursor import check_cursor, read_cursor, write_cursor
+from es_xmodal.query.cursor import (
+    Cursor,
+    Held,
+    check_cursor,
+    not_held_any_more,
+    read_cursor,
+    write_cursor,
+)
 from es_xmodal.query.facet_counts import read_facets
 from es_xmodal.query.fusion import Fused, ServerFusion
 from es_xmodal.query.legs import VECTOR_FIELDS
@@ -37,6 +45,7 @@ from es_xmodal.query.server import retriever_name
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.view import Calibration, IndexView, Signals
 from es_xmodal.search.explain import matched_words
+from es_xmodal.search.reading import AliasMovedError, Reading, open_reading
 from es_xmodal.search.result import Hit, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
 from es_xmodal.search.stored import named_products, read_stored, stored_request
@@ -109,7 +118,14 @@ class Searcher:
         """
         try:
             chosen = profile or self._profile
-            return self._with_fresh_target(lambda target: self._search(query, cursor, target, chosen))
+            page = None if cursor is None else read_cursor(cursor, hold=query.hold)
+
+            def run(target: Target) -> SearchResult:
+                with self._reading(query, page, target) as reading:
+                    return self._search(query, page, target, chosen, reading)
+
+            held = page.held if page else None
+            return run(self._held_target(held)) if held else self._with_fresh_target(run)
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
@@ -131,10 +147,14 @@ class Searcher:
         Raises:
             XModalError: as `search`.
         """
+        page = None if cursor is None else read_cursor(cursor, hold=query.hold)
+        if query.hold or (page and page.held):
+            raise QueryError("a plan is of the index as it is now", field="hold", hint="plan without it")
 
         def run(target: Target) -> PlannedSearch:
-            plan, _, ranked = self._plan(query, cursor, target, profile or self._profile)
-            last = plan.rank(*self._retrieve(plan, target), ranked)
+            with self._reading(query, page, target) as reading:
+                plan, _, ranked = self._plan(query, page, target, profile or self._profile, reading)
+                last = plan.rank(*self._retrieve(plan, reading), ranked)
             requests = (plan.server, plan.retrieve if plan.two_trips else None, last)
             return PlannedSearch(plan=plan, requests=tuple(one for one in requests if one))
 
@@ -143,17 +163,20 @@ class Searcher:
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
-    def _search(self, query: Query, cursor: str | None, target: Target, profile: Profile) -> SearchResult:
+    def _reading(self, query: Query, page: Cursor | None, target: Target) -> AbstractContextManager[Reading]:
+        held = page.held if page else None
+        return open_reading(self._client, target, timeout_s=self._timeout_s, hold=query.hold, held=held)
+
+    def _search(
+        self, query: Query, page: Cursor | None, target: Target, profile: Profile, reading: Reading
+    ) -> SearchResult:
         started = time.perf_counter()
-        plan, terms, ranked_there = self._plan(query, cursor, target, profile)
-        found, windows = self._retrieve(plan, target)
+        plan, terms, ranked_there = self._plan(query, page, target, profile, reading)
+        found, windows = self._retrieve(plan, reading)
         last = plan.rank(found, windows, ranked_there)
         answer: Mapping[str, Any] = {"hits": {"hits": []}}
         if last:
-            answer = search(
-                self._client, self._index, last.bodies[0], params=last.params, timeout_s=self._timeout_s
-            )
-            _check_same_index(target, answer)
+            answer = reading.search(last.bodies[0], last.params)
         fused = plan.fuse(found, ranked_there)
         ranked = read_hits(answer, fused, offset=plan.offset)
         ranks = leg_ranks(found)
@@ -161,6 +184,11 @@ class Searcher:
         extras = {"marker": partial(self._highlight, terms), "matcher": partial(self._matched, terms)}
         total = _total(plan, found, answer, variants)
         end = plan.offset + len(ranked)
+        following = None
+        if ranked and end < total.reachable:
+            following = write_cursor(plan, offset=end, held=reading.held)
+        else:
+            reading.close()
         return SearchResult(
             hits=tuple(_hit(hit, ranks.get(hit.id, {}), variants, extras) for hit in ranked),
             total=total,
@@ -171,7 +199,7 @@ class Searcher:
             query_class=plan.query_class,
             profile=plan.profile,
             requests=bool(plan.server) + plan.two_trips + bool(last),
-            cursor=write_cursor(plan, offset=end) if ranked and end < total.reachable else None,
+            cursor=following,
             facets=read_facets(plan.facets, answer) if last else {},
             sort=tuple(str(one) for one in query.sort),
             collapse=plan.collapse,
@@ -179,20 +207,18 @@ class Searcher:
         )
 
     def _plan(
-        self, query: Query, cursor: str | None, target: Target, profile: Profile
+        self, query: Query, page: Cursor | None, target: Target, profile: Profile, reading: Reading
     ) -> tuple[Plan, frozenset[str], dict[str, float] | None]:
         """The plan, the words to mark in the hits, and the server's scores where a retriever of it ranks."""
-        digest = None
-        if cursor is not None:
-            digest, offset = read_cursor(cursor)
-            query = replace(query, offset=offset)
-        signals = self._signals(query, target, profile)
+        if page:
+            query = replace(query, offset=page.offset)
+        signals = self._signals(query, target, profile, reading)
         plan = build_plan(query, signals, self._view(query, target), profile)
-        ranked = self._ranked_there(plan, target)
+        ranked = self._ranked_there(plan, reading)
         if plan.server and ranked is None:  # refused: planned again, without trying it from now on
             plan = build_plan(query, signals, self._view(query, target), profile)
-        if digest is not None:
-            check_cursor(digest, plan)
+        if page:
+            check_cursor(page.digest, plan)
         return plan, frozenset(signals.terms), ranked
 
     def _view(self, query: Query, target: Target) -> IndexView:
@@ -204,43 +230,34 @@ class Searcher:
         may = frozenset(name for name in RETRIEVERS if server.allows(name) is not False)
         return replace(view, retrievers=may, weighted_rrf=server.weighted_rrf)
 
-    def _ranked_there(self, plan: Plan, target: Target) -> dict[str, float] | None:
+    def _ranked_there(self, plan: Plan, reading: Reading) -> dict[str, float] | None:
         """What a retriever of the server ranks; None where the plan has none, or the server refused it."""
         if plan.server is None:
             return None
         try:
-            answer = search(self._client, self._index, plan.server.bodies[0], timeout_s=self._timeout_s)
+            answer = reading.search(plan.server.bodies[0])
         except ClusterError as error:
             if not is_retriever_refusal(error):
                 raise
             remember_refusal(self._client, retriever_name(plan.fusion))
             return None
-        _check_same_index(target, answer)
         return read_ranked(answer)
 
-    def _retrieve(self, plan: Plan, target: Target) -> tuple[dict[str, Found], dict[str, list[str]]]:
+    def _retrieve(self, plan: Plan, reading: Reading) -> tuple[dict[str, Found], dict[str, list[str]]]:
         """What the legs found, and what the windows of the facets hold."""
         if not plan.two_trips:
             return {}, {}
-        answers = msearch(
-            self._client,
-            self._index,
-            plan.retrieve.bodies,
-            search_type=plan.retrieve.params.get("search_type"),
-            timeout_s=self._timeout_s,
-        )
-        for answer in answers:
-            _check_same_index(target, answer)
+        answers = reading.msearch(plan.retrieve.bodies, search_type=plan.retrieve.params.get("search_type"))
         return read_found(plan.legs, answers), read_windows(plan.legs, plan.facets, answers)
 
-    def _signals(self, query: Query, target: Target, profile: Profile) -> Signals:
+    def _signals(self, query: Query, target: Target, profile: Profile, reading: Reading) -> Signals:
         terms, encoder = self._terms(query, target), None
         weights = profile.weights(query, terms)
         embeds = query.text or query.pictures or any(one.kind != "id" for one in query.unwanted)
         if embeds and needed(weights, tuple(VECTOR_FIELDS)):
             encoder = self._get_encoder(target)
             target.meta.check_encoder(encoder.info.fingerprint)
-        stored = self._stored(query, target)
+        stored = self._stored(query, target, reading)
         return make_signals(query, terms, encoder, stored=stored, profile=profile)
 
     def _terms(self, query: Query, target: Target) -> tuple[str, ...]:
@@ -250,14 +267,13 @@ class Searcher:
         target.meta.check_text(analyzer.fingerprint)
         return tuple(analyzer.query_terms(query.text))
 
-    def _stored(self, query: Query, target: Target) -> dict[str, dict[str, Vector]]:
+    def _stored(self, query: Query, target: Target, reading: Reading) -> dict[str, dict[str, Vector]]:
         """The vectors of the products that the query names."""
         products = named_products(query)
         if not products:
             return {}
         body = stored_request(products, target.fields)
-        answer = search(self._client, self._index, body, timeout_s=self._timeout_s)
-        _check_same_index(target, answer)
+        answer = reading.search(body)
         return read_stored(answer, query)
 
     def _get_encoder(self, target: Target) -> Encoder:
@@ -293,11 +309,21 @@ class Searcher:
         target = known or self._load()
         try:
             return run(target)
-        except (_AliasMovedError, ClusterAnswerError):
+        except (AliasMovedError, ClusterAnswerError):
             fresh = self._load()
             if fresh.index == target.index:
                 raise
             return run(fresh)
+
+    def _held_target(self, held: Held) -> Target:
+        """The index that held pages read, even where the alias stands for another one by now."""
+        known = self._target
+        if known and known.index == held.index:
+            return known
+        try:
+            return replace(load_target(self._client, held.index), alias=self._index)
+        except IndexMissingError as error:
+            raise not_held_any_more() from error
 
     def _blame(self, query: Query, error: ClusterAnswerError) -> Exception:
         """A query of the caller's own that the server refuses is the caller's error, not the cluster's."""
@@ -336,16 +362,6 @@ def _hit(
 def _differences(fused: Fused, ranked: Sequence[RankedHit]) -> tuple[str, ...]:
     """Where the server fuses, its own scores are compared with the ledger's."""
     return fused.notes([hit.id for hit in ranked]) if isinstance(fused, ServerFusion) else ()
-
-
-class _AliasMovedError(IndexStateError):
-    """Hits came from another index than the one whose description is in use."""
-
-
-def _check_same_index(target: Target, answer: Mapping[str, Any]) -> None:
-    for hit in answer["hits"]["hits"]:
-        if hit["_index"] != target.index:
-            raise _AliasMovedError(f"alias {target.alias} moved from {target.index} to {hit['_index']}")
 
 
 def index_view(target: Target) -> IndexView:

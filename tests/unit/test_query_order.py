@@ -73,7 +73,7 @@ def test_an_order_is_written_as_it_is_typed() -> None:
 
 def test_order_and_variants_belong_to_the_cursor() -> None:
     plain, priced, one_each = plan_for(), plan_for(sort=(Sort(field="price"),)), plan_for(collapse=True)
-    digest, _ = read_cursor(write_cursor(priced, offset=10))
+    digest = read_cursor(write_cursor(priced, offset=10)).digest
     check_cursor(digest, plan_for(sort=(Sort(field="price"),), offset=10))
     for other in (plain, one_each, plan_for(sort=(Sort(field="price", descending=True),))):
         with pytest.raises(QueryError, match="another query"):

@@ -163,7 +163,8 @@ def test_console_text_runs_as_pasted() -> None:
 
 def test_cursor_belongs_to_its_query() -> None:
     plan = plan_for()
-    digest, offset = read_cursor(write_cursor(plan, offset=30))
+    read = read_cursor(write_cursor(plan, offset=30))
+    digest, offset = read.digest, read.offset
     assert offset == 30
     check_cursor(digest, plan_for(size=50, offset=30))
     for other in (
