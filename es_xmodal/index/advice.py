@@ -90,8 +90,8 @@ CLUSTER_ADVICE: Mapping[str, Advice] = {
     ),
     "no-retrievers": Advice(
         "note",
-        "the server's own `rrf` and `linear` cannot be used; no ranking is lost, `convex` and `rrf` of this "
-        "package do the same with one more request",
+        "the server's own `rrf` and `linear` cannot be used: `rrf` and `convex` of this package rank "
+        "instead of `server-rrf` (the same order) and `server-linear`, with a warning",
         "nothing to do; the server's own need a trial or Enterprise licence",
     ),
     "no-scripts": Advice(
