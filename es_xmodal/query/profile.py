@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -218,8 +217,8 @@ def _plain(value: Any) -> Any:
 
 
 def _check_number(key: str, value: Any) -> float:
-    right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not right or not 0 <= value <= MAX_NUMBER:
+    right = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not right or not 0 <= value <= MAX_NUMBER:  # NaN is not either
         raise _wrong(key, f"must be a number from 0 to {MAX_NUMBER:.0f}")
     return float(value)
 

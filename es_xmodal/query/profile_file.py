@@ -65,7 +65,7 @@ def parse_profile(text: str, *, where: str) -> Profile:
     """
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, brackets in brackets
         raise SettingsError(f"profile {where} is not valid TOML: {error}") from None
     try:
         return _profile(found)
@@ -109,13 +109,13 @@ def _table(where: str, found: Any) -> dict[str, Any]:
     return found
 
 
-def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """`tokens.title = 3` without quotes is a table in TOML, and means the field all the same."""
     for key, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{before}{key}.")
+        if isinstance(value, dict):
+            yield from ((f"{key}.{inner}", one) for inner, one in value.items())
         else:
-            yield f"{before}{key}", value
+            yield key, value
 
 
 def _known(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -251,6 +251,10 @@ def test_one_and_one_point_zero_are_one_profile() -> None:
         ("name = [1]", "name: must be 1 to 64"),
         ("composition = []", "composition: [] is not one of"),
         ("typo_boost =", "is not valid TOML"),
+        ("typo_boost = " + "9" * 400, "typo_boost: must be a number"),
+        ("typo_boost = " + "9" * 5000, "profile mine.toml"),
+        ("typo_boost = " + "[" * 50_000, "is not valid TOML"),
+        ("field_boosts" + ".x" * 2000 + " = 1", "field_boosts.x.x: there is no such key"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, says: str) -> None:
