@@ -15,7 +15,6 @@ import pytest
 
 from tests.support.nodes import delete_everything_named, running_node, tested_versions
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that runs the tests in the background ignores Ctrl-C for everything below it; the processes
     # that the tests start and interrupt must not inherit that.
