@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from es_xmodal.app import Shop
 from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
 from es_xmodal.cli.render import console
 from es_xmodal.cli.search import parse_weights
-from es_xmodal.errors import QueryError, UsageError
+from es_xmodal.errors import MissingExtraError, QueryError, UsageError
 from es_xmodal.evaluation.queries import JudgedQuery, read_qrels, read_queries
 from es_xmodal.evaluation.runner import Evaluation, trec_lines
 from es_xmodal.evaluation.runner import evaluate as run_evaluation
@@ -60,6 +61,8 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
 
 def _check_options(configs: Path | None, given: dict[str, Any]) -> None:
     """Refuse what would have no effect, and what would fail after minutes of searching."""
+    if importlib.util.find_spec("ir_measures") is None:
+        raise MissingExtraError("evaluation", extra="eval")
     if configs and (given["fusion"] or given["weights"]):
         raise UsageError("--fusion and --weight do not go with --configs", hint="write them into the file")
     if given["per_query"] and not given["as_json"]:
