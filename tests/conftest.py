@@ -8,11 +8,17 @@ Environment:
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.nodes import delete_everything_named, running_node, tested_versions
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the tests in the background ignores Ctrl-C for everything below it; the processes
+    # that the tests start and interrupt must not inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=tested_versions())

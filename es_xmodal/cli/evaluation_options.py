@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from es_xmodal.app import load_profile
-from es_xmodal.errors import QueryError, UsageError
+from es_xmodal.errors import MissingExtraError, QueryError, UsageError
 from es_xmodal.evaluation.trec import read_run
 from es_xmodal.query.model import Query
 
@@ -31,7 +32,10 @@ def check_options(configs: Path | None, given: Mapping[str, Any]) -> None:
 
     Raises:
         UsageError: two options do not go together, or a folder does not exist.
+        MissingExtraError: what computes the measures is not installed.
     """
+    if importlib.util.find_spec("ir_measures") is None:
+        raise MissingExtraError("evaluation", extra="eval")
     if configs and (given["fusion"] or given["weights"]):
         raise UsageError("--fusion and --weight do not go with --configs", hint="write them into the file")
     if given["per_query"] and not given["as_json"]:

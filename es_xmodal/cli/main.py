@@ -123,9 +123,8 @@ def run(command: click.Command, args: Sequence[str] | None = None, *, name: str 
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{name}: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of the output has gone, as with `| head`; the interpreter must not flush into it.
-        sys.stdout = None
+    except SystemExit:
+        # The reader of the output has gone, as with `| head`: so click and rich leave, and it is no fault.
         return 0
 
 

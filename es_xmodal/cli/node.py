@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,14 +55,13 @@ def up(
         version=version, port=port, nodes=nodes, data=data, heap_mib=heap_mib, x_pack=x_pack
     )
     result = service.up(request, detach=detach, progress=_Bar(), say=_say)
-    _print_up(result, as_json=as_json)
-    if result.cluster is None:
-        return
-    if detach:
-        result.cluster.release()
+    if result.cluster is None or detach:
+        if result.cluster is not None:
+            result.cluster.release()
+        _print_up(result, as_json=as_json)
         return
     _say("press Ctrl-C to stop it")
-    service.attend(result)
+    service.attend(result, announce=partial(_print_up, result, as_json=as_json))
     _say("stopped")
 
 

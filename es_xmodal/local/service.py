@@ -227,11 +227,13 @@ def _when_ready(state: State, say: Callable[[str], None]) -> State:
     return current
 
 
-def attend(result: UpResult) -> None:
+def attend(result: UpResult, *, announce: Callable[[], None]) -> None:
     """Stay until the cluster is stopped by a signal or by `down`, then leave nothing behind.
 
     Args:
         result: a cluster that this process started.
+        announce: called once signals are listened for; who stops the node as soon as it is announced must
+            not find this process deaf.
 
     Raises:
         LocalNodeError: a node ended by itself.
@@ -240,13 +242,13 @@ def attend(result: UpResult) -> None:
     assert cluster is not None
     asked = threading.Event()
     before = {name: signal.signal(name, lambda *_: asked.set()) for name in (signal.SIGINT, signal.SIGTERM)}
+    ended = None
     try:
+        announce()
         while not asked.wait(_POLL_S):
             ended = cluster.ended()
             if ended is not None:
                 break
-        else:
-            ended = None
         failed = ended is not None and ended.exit_status != 0
         words = ended.failure() if ended is not None and failed else ""
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import http.server
 import io
 import json
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 from es_xmodal.cli.main import root, run
 from es_xmodal.encoders import registry
@@ -84,10 +86,12 @@ class Cli:
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         return environment(self.home, **{**self.variables, **variables})
 
-    def process(self, *args: str | Path, stdin: bytes = b"", **variables: str) -> Ran:
+    def process(
+        self, *args: str | Path, stdin: bytes = b"", module: str = "es_xmodal", **variables: str
+    ) -> Ran:
         """Call `python -m es_xmodal` as a person does."""
         done = subprocess.run(
-            [sys.executable, "-m", "es_xmodal", *map(str, args), *self.options],
+            [sys.executable, "-m", module, *map(str, args), *self.options],
             cwd=self.home,
             env=self._environment(variables),
             input=stdin,
@@ -194,3 +198,15 @@ def http_server(answer: Callable[[str], Reply | None]) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def send(url: str, method: str, path: str, body: bytes, content_type: str) -> tuple[int, Any]:
+    """One request as it is, and the decoded answer."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+    try:
+        connection.request(method, path, body, {"Content-Type": content_type})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
