@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,20 +71,22 @@ def read_windows(
     return windows
 
 
-def leg_ranks(found: Mapping[str, Found]) -> dict[str, dict[str, int]]:
+def leg_ranks(found: Mapping[str, Found], products: Iterable[str]) -> dict[str, dict[str, int]]:
     """Where each leg placed the products that it found by itself.
 
     Args:
         found: leg name to what it found.
+        products: those that are asked about.
 
     Returns:
         Product to (leg name to place, from 1). A leg that did not find the product is absent: its score was
         filled in by the last round trip.
     """
-    ranks: dict[str, dict[str, int]] = {}
+    ranks: dict[str, dict[str, int]] = {product: {} for product in products}
     for name, leg in found.items():
         for place, product in enumerate(leg.ids, start=1):
-            ranks.setdefault(product, {})[name] = place
+            if product in ranks:
+                ranks[product][name] = place
     return ranks
 
 

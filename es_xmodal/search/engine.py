@@ -179,7 +179,7 @@ class Searcher:
             answer = reading.search(last.bodies[0], last.params)
         fused = plan.fuse(found, ranked_there)
         ranked = read_hits(answer, fused, offset=plan.offset)
-        ranks = leg_ranks(found)
+        ranks = leg_ranks(found, [hit.id for hit in ranked])
         variants = read_variants(answer)
         extras = {"marker": partial(self._highlight, terms), "matcher": partial(self._matched, terms)}
         total = _total(plan, found, answer, variants)

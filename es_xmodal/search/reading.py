@@ -85,9 +85,9 @@ class Reading:
 
     def _check(self, answer: Mapping[str, Any]) -> None:
         target = self._target
-        for hit in answer["hits"]["hits"]:
-            if hit["_index"] != target.index:
-                raise AliasMovedError(f"alias {target.alias} moved from {target.index} to {hit['_index']}")
+        others = {hit["_index"] for hit in answer["hits"]["hits"]} - {target.index}
+        if others:
+            raise AliasMovedError(f"alias {target.alias} moved from {target.index} to {min(others)}")
         # The server may name it anew with each answer.
         if self._point:
             self._point = answer.get("pit_id", self._point)

@@ -54,8 +54,8 @@ def page(*hits: Hit, legs: tuple[str, ...] = ("lexical", "visual")) -> SearchRes
 
 def test_ranks_are_places_in_what_a_leg_found() -> None:
     found = {"lexical": Found(ids=("b", "a"), top=3.0, total=2), "text": Found(ids=("a",), top=0.9, total=1)}
-    assert leg_ranks(found) == {"b": {"lexical": 1}, "a": {"lexical": 2, "text": 1}}
-    assert leg_ranks({}) == {}
+    assert leg_ranks(found, ("a", "b")) == {"b": {"lexical": 1}, "a": {"lexical": 2, "text": 1}}
+    assert leg_ranks({}, ("a",)) == {"a": {}}
 
 
 def test_an_explanation_adds_up_and_says_which_legs_found_the_product() -> None:
