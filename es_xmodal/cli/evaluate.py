@@ -54,9 +54,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--run", "runs", multiple=True, metavar="NAME=FILE", help="Measure a TREC run made elsewhere beside them."
 )
-@click.option(
-    "--run-out", type=_FILE, help="Write the ranking as a TREC run; with several configurations a file each."
-)
+@click.option("--run-out", type=_FILE, help="Write the first ranking as a TREC run, the others to FILE-NAME.")
 @click.option("--by", metavar="mode,lang,tag", help="Rows of the table.  [default: mode,lang]")
 @click.option("--worst", type=click.IntRange(min=1), metavar="N", help="Show the N biggest losses.")
 @click.option("--per-query", is_flag=True, help="With --json: every query's values too.")

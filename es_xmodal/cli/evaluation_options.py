@@ -86,7 +86,7 @@ def read_runs(given: Sequence[str], *, taken: Sequence[str]) -> dict[str, dict[s
 
 
 def run_paths(out: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Which configuration's run goes to which file: `--run-out` itself, or with several a file each.
+    """Which configuration's run goes to which file: the first to `--run-out` itself, the others beside it.
 
     Args:
         out: such as `run.txt`.
@@ -98,10 +98,8 @@ def run_paths(out: Path, names: Sequence[str]) -> dict[str, Path]:
     Raises:
         UsageError: two names come to the same file.
     """
-    if len(names) == 1:
-        return {names[0]: out}
-    paths: dict[str, Path] = {}
-    for name in names:
+    paths = {names[0]: out}
+    for name in names[1:]:
         safe = re.sub(r"[^\w.-]+", "_", name)
         path = out.with_name(f"{out.stem}-{safe}{out.suffix}")
         for other, used in paths.items():

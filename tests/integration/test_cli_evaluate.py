@@ -94,8 +94,8 @@ def test_the_table(shop: Cli) -> None:
 
 def test_runs_go_out_and_come_back_the_same(shop: Cli) -> None:
     first = shop.json(*evaluate("--configs", "configs.json", "--run-out", "out.trec"))
-    names = ["out-default.trec", "out-no_words.trec", "out-own_query.trec"]
-    assert sorted(path.name for path in shop.home.glob("out*")) == names
+    names = ["out.trec", "out-no_words.trec", "out-own_query.trec"]
+    assert {path.name for path in shop.home.glob("out*")} == set(names)
     run = read_run(shop.home / names[0])
     assert list(run) == ["q1", "q2", "q3", "q4"]
     assert len(run["q1"]) == 6, "all that there is, since a run holds 100 hits"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,9 +63,9 @@ def server_view(**changes: object) -> IndexView:
     return view(**{"retrievers": frozenset({"linear", "rrf"}), "weighted_rrf": True, **changes})
 
 
-def plan_for(*, seen: IndexView | None = None, **options: object) -> Plan:
-    filters = tuple(parse_filter(str(one)) for one in options.pop("filters", ()))  # type: ignore[attr-defined]
-    query = Query(**{"text": "red mug", "filters": filters, **options})  # type: ignore[arg-type]
+def plan_for(*, seen: IndexView | None = None, **options: Any) -> Plan:
+    filters = tuple(parse_filter(str(one)) for one in options.pop("filters", ()))
+    query = Query(**{"text": "red mug", "filters": filters, **options})
     return build_plan(query, signals(picture=bool(query.pictures)), seen or view())
 
 

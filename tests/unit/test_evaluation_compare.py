@@ -187,12 +187,13 @@ def test_values_are_not_those_of_other_queries() -> None:
 def test_paths_of_runs() -> None:
     out = Path("folder/run.txt")
     assert run_paths(out, ["any name"]) == {"any name": out}
-    assert run_paths(out, ["a b", "../c"]) == {
+    assert run_paths(out, ["first", "a b", "../c"]) == {
+        "first": out,
         "a b": Path("folder/run-a_b.txt"),
         "../c": Path("folder/run-.._c.txt"),
     }
     with pytest.raises(UsageError, match=r"'a b' and 'a/b' would both go to run-a_b\.txt"):
-        run_paths(out, ["a b", "a/b"])
+        run_paths(out, ["first", "a b", "a/b"])
 
 
 def test_options(tmp_path: Path) -> None:

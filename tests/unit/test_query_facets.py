@@ -25,7 +25,7 @@ pytestmark = pytest.mark.unit
 FOUND = {"lexical": Found(ids=("a", "b"), top=8.0, total=2)}
 
 
-def planned(*typed: str, **options: object) -> Plan:
+def planned(*typed: str, **options: Any) -> Plan:
     return plan_for(facets=tuple(map(parse_facet, typed)), **options)
 
 

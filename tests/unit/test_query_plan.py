@@ -39,7 +39,7 @@ def affine(plan: Plan, found: Mapping[str, Found]) -> Mapping[str, Scale]:
     return how.scales
 
 
-def legs_of(**options: object) -> list[str]:
+def legs_of(**options: Any) -> list[str]:
     return [leg.name for leg in plan_for(**options).legs]
 
 
