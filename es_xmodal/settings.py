@@ -56,9 +56,15 @@ class Settings(BaseSettings):
     @field_validator("url")
     @classmethod
     def _url_is_http(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is not an address; write it as http://HOST:PORT or https://HOST:PORT")
-        return url.rstrip("/") if url else None
+        if not url:  # an empty variable is as good as none
+            return None
+        if not url.startswith(("http://", "https://")):
+            # What stands before an @ may be a password.
+            shown = url.rpartition("@")[2]
+            raise ValueError(
+                f"{shown!r} is not an address; write it as http://HOST:PORT or https://HOST:PORT"
+            )
+        return url.rstrip("/")
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> Settings:

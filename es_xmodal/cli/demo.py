@@ -14,6 +14,7 @@ from es_xmodal.cli.contact_sheet import Shown, draw
 from es_xmodal.cli.render import result_table
 from es_xmodal.errors import UsageError
 from es_xmodal.resources import data_path
+from es_xmodal.settings import load_settings
 
 INDEX = "products"
 # (title, words, the words in English, picture below the sample's folder)
@@ -26,7 +27,7 @@ SEARCHES = (
 
 
 @click.command()
-@click.option("--url", metavar="URL", help="An Elasticsearch to use instead of a local one.")
+@click.option("--url", metavar="URL", help="Elasticsearch. [default: ES_XMODAL_URL, else a local node]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -41,7 +42,7 @@ def demo(url: str | None, out: Path) -> int:
     """
     if not out.resolve().parent.is_dir():
         raise UsageError(f"{out}: there is no such folder", hint="give --out a path in an existing one")
-    url = url or _local_url()
+    url = load_settings(url=url).url or _local_url()
     sample = data_path("ingest", "sample")
     _ingest(sample / "catalog.jsonl", url)
     shown = []

@@ -27,11 +27,14 @@ def index() -> None:
 @json_option
 def list_command(name: str | None, url: str | None, as_json: bool) -> int:
     """List indices and their versions."""
+    from es_xmodal.index.target import load_target
     from es_xmodal.index.versions import list_names, list_versions
 
     with _client(settings_for(url)) as client:
         names = [name] if name else list_names(client)
         found = {one: list_versions(client, one) for one in names}
+        if name and not found[name]:
+            load_target(client, name)  # says that there is none, and names the nearest
     rows = [{"alias": alias, **_row(one)} for alias, versions in found.items() for one in versions]
     if as_json:
         echo_json({"indices": rows})

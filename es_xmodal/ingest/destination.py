@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import search
-from es_xmodal.errors import IndexStateError
+from es_xmodal.errors import CatalogError, IndexStateError
 from es_xmodal.index.lifecycle import Blueprint, Build, Finished, begin, check_layout, count_documents
 from es_xmodal.index.target import Target, load_target
 from es_xmodal.index.versions import list_versions, serving_version
@@ -91,6 +91,7 @@ class NewVersion(Destination):
         self._build = build
         self._text_space = parts.encoder.info.text_space
         self._keep = options.keep
+        self._name = options.index
         self.alias = build.writer
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, str]:
@@ -102,7 +103,16 @@ class NewVersion(Destination):
         self._build.heartbeat()
 
     def finish(self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder) -> Finished:
-        """Calibrate, check the count, mark complete, swap."""
+        """Calibrate, check the count, mark complete, swap.
+
+        Raises:
+            CatalogError: not one row was good; an empty index must not take the place of one that serves.
+        """
+        if not tally["indexed"]:
+            raise CatalogError(
+                f"none of the {tally['read']} rows could be indexed, so {self._name} is left as it was",
+                hint="the rejects file says why",
+            )
         calibration = calibrate(sample, text_space=self._text_space, encode_titles=embedder.titles)
         documents = tally["indexed"]
         return self._build.finish(

@@ -223,6 +223,8 @@ class Searcher:
 
     def _view(self, query: Query, target: Target) -> IndexView:
         view = index_view(target)
+        if view.quantised:  # servers before 8.18 refuse `rescore_vector`
+            view = replace(view, quantised=probe(self._client).rescore_vector)
         if query.fusion not in CLIENT_FORMS:
             return view
         server = probe(self._client)

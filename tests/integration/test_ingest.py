@@ -359,3 +359,19 @@ def test_base64_and_numbers_are_the_same_vector(
         document={"id": "packed", "title": "x", "text_vector": as_base64(vector)},
     )
     assert np.allclose(documents(client, name)["packed"]["text_vector"], vector, atol=0)
+
+
+def test_a_catalogue_without_a_good_row_takes_no_place(
+    es_url: str, client: Elasticsearch, name: str, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    none_good = write_rows(bad, [{"id": str(number), "title": ""} for number in range(3)])
+    with pytest.raises(CatalogError, match="none of the 3 rows could be indexed"):
+        ingest_catalog(es_url, none_good, name)
+    assert not client.indices.exists_alias(name=name)
+    catalog = write_rows(tmp_path, rows)
+    assert counts(ingest_catalog(es_url, catalog, name)) == (MANY, 0, 0, 0)
+    with pytest.raises(CatalogError):
+        ingest_catalog(es_url, none_good, name, rebuild=True)
+    assert len(documents(client, name)) == MANY

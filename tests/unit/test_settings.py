@@ -64,6 +64,18 @@ def test_refused_in_one_line(given: dict[str, object], says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ES_XMODAL_URL", "")
+    assert load_settings().url is None
+
+
+def test_a_password_in_a_wrong_address_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(url="htp://me:hunter2@shop:9200")
+    assert "hunter2" not in str(caught.value)
+    assert "shop:9200" in str(caught.value)
+
+
 def test_a_refused_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ES_XMODAL_PASSWORD", "hunter2")
     with pytest.raises(SettingsError) as caught:
