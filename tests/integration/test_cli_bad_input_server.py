@@ -81,7 +81,7 @@ SEARCHES: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ("picture 'photos/no.jpg' does not exist (check the path)",),
     ),
     "picture is a folder": (["--image", "folder"], ("'folder' is not a file (name a picture file)",)),
-    "picture without name": (["--image", ""], ("is not a file (name a picture file)",)),
+    "picture without name": (["--image", ""], ("image: a picture is empty (give a path",)),
     "picture of nobody": (["--image", "~nobody-of-that-name/a.jpg"], ("cannot be opened",)),
     "picture's name too long": (["--image", "a" * 5000], ("cannot be opened",)),
     "picture on the web": (
@@ -115,7 +115,7 @@ def test_a_cursor_of_another_query(shop: Cli) -> None:
     first = shop.json("search", "mug", "--size", "1", "--index", mugs(shop))
     for other in (["lamp"], ["mug", "--weight", "text=1"], ["mug", "--filter", "price>=0"]):
         done = shop.here("search", *other, "--cursor", first["cursor"], "--index", mugs(shop))
-        refused(done, WRONG, "cursor: it belongs to another query or index")
+        refused(done, WRONG, "cursor: it belongs to another query, index or profile")
 
 
 def test_no_such_index_names_the_nearest(shop: Cli) -> None:
