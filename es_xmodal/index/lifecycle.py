@@ -166,7 +166,7 @@ def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
         meta = _new_meta(blueprint, physical_name(blueprint.name, number), builder)
         build = Build(client, blueprint.name, meta)
         _create(client, build, with_meta(blueprint.body, meta))
-    except BaseException:
+    except BaseException:  # also Ctrl-C: this run builds nothing any more
         forget(builder.run_id)
         raise
     return build

@@ -186,7 +186,7 @@ class _Run:
                 destination.heartbeat()
                 self._on_progress(self._tally)
             sender.close()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: leave no sending thread behind
             sender.stop()
             raise
         finally:

@@ -159,7 +159,7 @@ class Sender:
             try:
                 with self._tally.time("write"):
                     self._send(chunk)
-            except BaseException as error:
+            except BaseException as error:  # raised again in the thread that waits for this one
                 self._error = self._error or error
         self._queue.put(None)  # for the next thread
 

@@ -131,7 +131,7 @@ class Cluster:
                 self._prepare(place, places, lock, store, home)
                 self.children.append(Child(place, stay=self._stay))
             note_users(options.data, [child.id for child in self.children])
-        except BaseException:
+        except BaseException:  # also Ctrl-C: leave no half-started node behind
             self.stop()
             raise
 
@@ -283,7 +283,7 @@ class LocalNode:
         cluster = Cluster(NodeOptions(data=data, **self._arguments), progress=self._progress)
         try:
             cluster.start()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the temporary folder goes too
             self._forget()
             raise
         self._cluster = cluster

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -271,9 +272,9 @@ def test_the_table_for_people(sample_cli: Cli) -> None:
         assert f"{hit['score']:.3f}" in plain.out
         for part in hit["legs"].values():
             if part["raw"] is not None:
-                cell = f"{part['contribution']:.6f}"
-                assert cell in explained.out
-                assert cell not in plain.out
+                cell = rf"{part['weight']:.3f}\s+{part['contribution']:.6f}"
+                assert re.search(cell, explained.out)
+                assert not re.search(cell, plain.out)
     assert f"next page: --cursor {answer['cursor']}" in plain.out
 
 
