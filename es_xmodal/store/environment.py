@@ -172,13 +172,22 @@ def _opened(path: Path) -> Any:
     import lmdb
 
     with _as_store_error(path):
-        _check_not_cut_off(path / "data.mdb")
-        # Without metasync the newest batch may be lost when the power fails; the file stays whole.
-        handle = lmdb.open(
-            str(path), map_size=_FIRST_MAP_BYTES, max_readers=_MAX_READERS, metasync=False, readahead=False
-        )
-        handle.reader_check()  # frees the places of processes that were killed
-        return handle
+        for _ in range(_RETRIES):
+            try:
+                _check_not_cut_off(path / "data.mdb")
+                # Without metasync the newest batch may be lost when the power fails; the file stays whole.
+                handle = lmdb.open(
+                    str(path),
+                    map_size=_FIRST_MAP_BYTES,
+                    max_readers=_MAX_READERS,
+                    metasync=False,
+                    readahead=False,
+                )
+            except lmdb.MapResizedError:
+                continue  # another process made it larger between this one's reading of the size and its use
+            handle.reader_check()  # frees the places of processes that were killed
+            return handle
+    raise StoreError(f"the vector store {path} keeps changing its size")
 
 
 def _check_not_cut_off(file: Path) -> None:

@@ -236,6 +236,43 @@ def test_two_processes_write_at_once_and_the_map_grows_under_both(tmp_path: Path
             assert found(store, name)[0][0] == int(name[1:])
 
 
+OPENERS = """
+import multiprocessing, pathlib, sys
+import lmdb
+import numpy as np
+from es_xmodal.store import environment
+from es_xmodal.store.vectors import VectorStore, vector_key
+environment._FIRST_MAP_BYTES = 64 * 1024
+def key(n): return vector_key(fingerprint="mini-0", space="joint", kind="text", content=str(n))
+def work(path, part, barrier):
+    for turn in range(20):
+        barrier.wait()  # all at once
+        for first in range(60 * part, 60 * part + 60, 10):
+            with VectorStore.open(path / str(turn)) as store:
+                store.put_many({key(n): np.full(256, n, dtype=np.float32) for n in range(first, first + 10)})
+context = multiprocessing.get_context("fork")
+barrier = context.Barrier(4, timeout=20)
+path = pathlib.Path(sys.argv[1])
+processes = [context.Process(target=work, args=(path, part, barrier)) for part in range(4)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+sys.exit(sum(process.exitcode != 0 for process in processes))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_store_opens_while_others_make_it_larger(tmp_path: Path) -> None:
+    # Between reading the size of the map and using it, another process may have doubled it.
+    command = [sys.executable, "-c", OPENERS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for turn in range(20):
+        with VectorStore.open(tmp_path / str(turn)) as store:
+            assert store.stats().entries == 240
+
+
 def test_kill_in_the_middle_leaves_whole_batches(tmp_path: Path) -> None:
     writer = start_writer(tmp_path, "k", 100_000)
     assert writer.stdout is not None
