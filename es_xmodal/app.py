@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.client import connect
+from es_xmodal.encoders.base import Encoder, EncoderOptions
 from es_xmodal.encoders.registry import load_encoder
 from es_xmodal.errors import SettingsError
 from es_xmodal.media.source import PictureSource
@@ -37,6 +38,26 @@ DEFAULT_INDEX = "products"
 def make_analyzer(settings: Settings) -> Analyzer:
     """Make the tokeniser that the settings ask for."""
     return Analyzer(TextOptions(user_dictionary=settings.user_dictionary))
+
+
+def make_encoder(settings: Settings, spec: str | None = None) -> Encoder:
+    """Load an encoder on the device and in the precision that the settings ask for.
+
+    Args:
+        settings: device, precision, batch size and threads.
+        spec: which one; None: the settings' own.
+
+    Raises:
+        EncoderError: it cannot be loaded.
+        MissingExtraError: it needs a part that is not installed.
+    """
+    options = EncoderOptions(
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.encoder_batch,
+        threads=settings.encoder_threads,
+    )
+    return load_encoder(settings.encoder if spec is None else spec, options)
 
 
 def load_profile(path: Path) -> Profile:
@@ -82,7 +103,7 @@ def ingest_parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
         client = connect(settings)
         stack.callback(client.close)
         capabilities = probe(client)
-        encoder = load_encoder(settings.encoder)
+        encoder = make_encoder(settings)
         stack.callback(encoder.close)
         store = stack.enter_context(VectorStore.open(settings.data_dir / "vectors"))
         yield Parts(
@@ -128,7 +149,7 @@ class Shop:
         self._searcher = Searcher(
             self._client,
             index,
-            encoder_for=load_encoder,
+            encoder_for=lambda spec: make_encoder(settings, spec),
             analyzer_for=lambda: make_analyzer(settings),
             timeout_s=settings.timeout_s,
             profile=self.profile,

@@ -23,16 +23,15 @@ def doctor(name: str | None, url: str | None, as_json: bool) -> int:
 
     Changes nothing. Exit code 1 where there is a warning or an error. docs/doctor.md lists every finding.
     """
-    from es_xmodal.app import make_analyzer
+    from es_xmodal.app import make_analyzer, make_encoder
     from es_xmodal.cluster.capabilities import survey
     from es_xmodal.cluster.client import connect
-    from es_xmodal.encoders.registry import load_encoder
     from es_xmodal.index.advice import worst
     from es_xmodal.index.doctor import Asked, diagnose_cluster, diagnose_index
 
     settings = settings_for(url)
     asked = Asked(
-        encoder_for=lambda spec: load_encoder(spec).info,
+        encoder_for=lambda spec: make_encoder(settings, spec).info,
         text=make_analyzer(settings).fingerprint,
         window=settings.window,
     )

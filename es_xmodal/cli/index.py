@@ -50,8 +50,7 @@ def list_command(name: str | None, url: str | None, as_json: bool) -> int:
 @json_option
 def check(index: str, encoder: str | None, url: str | None, as_json: bool) -> int:
     """Check state, fingerprints and coverage; exit code 1 where something is wrong."""
-    from es_xmodal.app import make_analyzer
-    from es_xmodal.encoders.registry import load_encoder
+    from es_xmodal.app import make_analyzer, make_encoder
     from es_xmodal.index.check import check_index
 
     settings = settings_for(url, encoder=encoder)
@@ -59,7 +58,7 @@ def check(index: str, encoder: str | None, url: str | None, as_json: bool) -> in
         findings = check_index(
             client,
             index,
-            encoder=load_encoder(settings.encoder).info.fingerprint,
+            encoder=make_encoder(settings).info.fingerprint,
             text=make_analyzer(settings).fingerprint,
         )
     rows = [{"what": one.what, "ok": one.ok, "detail": one.detail} for one in findings]

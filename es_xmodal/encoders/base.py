@@ -8,6 +8,7 @@ finite unit rows.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,45 @@ SIMILARITIES = frozenset({"cosine", "dot_product", "l2_norm", "max_inner_product
 
 MAX_TEXT_CHARS = 8192
 """Longer texts are cut: no text tower reads further than some hundred tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderOptions:
+    """How an encoder is to run; what its vectors mean does not depend on it.
+
+    Args:
+        device: `auto` (the fastest that is there), `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: `auto` (fp16 on a GPU, else fp32), `fp32`, `fp16`, `bf16`.
+        batch_size: items that the model gets at once; None: as many as suit model and memory.
+        threads: processor cores that the model may use; None: all of them.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", "fp32", "fp16", "bf16"):
+            raise EncoderError(f"precision {self.precision!r} is none", hint="auto, fp32, fp16 or bf16")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise EncoderError(f"device {self.device!r} is none", hint="auto, cpu, cuda, cuda:N or mps")
+        for name in ("batch_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise EncoderError(f"{name} {value} is below 1")
+
+    def cpu_only(self, spec: str) -> None:
+        """Refuse what an encoder that has one device and one precision cannot do.
+
+        Raises:
+            EncoderError: a GPU or half precision is asked for.
+        """
+        if self.device not in ("auto", "cpu") or self.precision not in ("auto", "fp32"):
+            raise EncoderError(
+                f"encoder {spec} runs on the CPU in fp32 only, not on {self.device} in {self.precision}",
+                hint="leave device and precision at auto",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -103,7 +103,7 @@ def test_awkward_encodings(
 
 @pytest.fixture
 def with_hash_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setitem(registry._LOADERS, "mini", HashEncoder)
+    monkeypatch.setitem(registry._LOADERS, "mini", lambda argument, options: HashEncoder())
     monkeypatch.setenv("ES_XMODAL_DATA_DIR", str(tmp_path_factory.mktemp("data")))
 
 

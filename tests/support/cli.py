@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from es_xmodal.cli.main import root, run
 from es_xmodal.encoders import registry
+from es_xmodal.encoders.base import Encoder, EncoderOptions
 from es_xmodal.encoders.mini import load_mini
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -121,7 +122,13 @@ class Cli:
         return done.json
 
 
-_mini = functools.cache(load_mini)
+@functools.cache
+def _kept_mini() -> Encoder:
+    return load_mini()
+
+
+def _mini(argument: str, options: EncoderOptions) -> Encoder:
+    return _kept_mini()
 
 
 def _stream(data: bytes = b"") -> io.TextIOWrapper:

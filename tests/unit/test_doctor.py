@@ -173,7 +173,7 @@ def test_the_command_says_the_worst(
     mine = changed(body, "mappings/_meta/es_xmodal/text/fingerprint", _own_text_fingerprint())
     play = shop({"shop-v0001": mine}, fs=fs)
     monkeypatch.setattr("es_xmodal.cluster.client.connect", lambda settings: fake_client(play)[0])
-    monkeypatch.setattr("es_xmodal.encoders.registry.load_encoder", lambda spec: HashEncoder())
+    monkeypatch.setattr("es_xmodal.app.load_encoder", lambda spec, options: HashEncoder())
     args = ["doctor", "--index", "shop", "--url", "http://shop.example:9200"]
     assert run(root, [*args, "--json"]) == code
     printed = orjson.loads(capfd.readouterr().out)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from es_xmodal.encoders.base import Encoder
+from es_xmodal.encoders.base import Encoder, EncoderOptions
+from es_xmodal.errors import EncoderSpecError
 
 
 def load_mini(folder: Path | None = None) -> Encoder:
@@ -20,3 +21,17 @@ def load_mini(folder: Path | None = None) -> Encoder:
     from es_xmodal.encoders.mini.files import DATA
 
     return MiniEncoder(folder or DATA)
+
+
+def load(argument: str, options: EncoderOptions) -> Encoder:
+    """Load the embedded encoder for the registry.
+
+    Raises:
+        EncoderError: its files are missing or damaged, or the options ask for what it cannot do.
+    """
+    if argument:
+        raise EncoderSpecError(f"encoder mini takes no argument, and {argument!r} is one", hint="write mini")
+    options.cpu_only("mini")
+    encoder = load_mini()
+    encoder.batch_size = options.batch_size or encoder.batch_size
+    return encoder
