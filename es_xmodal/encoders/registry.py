@@ -22,7 +22,7 @@ DEFAULT_SPEC = "mini"
 
 ENTRY_POINTS = "es_xmodal.encoders"
 MANIFEST = "es_xmodal_encoder.json"
-"""Stands in a folder that one of our commands has written, and names the kind that reads it: {"kind": ...}."""
+"""Stands in a folder that one of our commands has written; {"kind": ...} names the kind that reads it."""
 
 Loader: TypeAlias = Callable[[str, EncoderOptions], Encoder]
 """From what stands behind the colon (empty where there is none), and device and precision, to an encoder."""
