@@ -15,12 +15,11 @@ from typing import Any
 
 SIDE = 32
 """Pixels of the square that the picture towers see (Siglip 2 with free sizes: at most 16 patches of 8)."""
-WORDS = tuple(
-    """
-    red blue black white mug shirt running shoes phone case lamp sofa apple water bottle photo of a the for men
-    women kids and with in green small large coffee cup glass wood steel cotton leather
-    """.split()
-)
+_SHOP = """
+red blue black white mug shirt running shoes phone case lamp sofa apple water bottle photo of a the for men
+women kids and with in green small large coffee cup glass wood steel cotton leather
+"""
+WORDS = tuple(_SHOP.split())
 HAN = "我想要一台红色的苹果手机蓝黑白绿马克杯电水壶男士女衬衫跑步鞋儿童咖啡玻璃木钢棉皮"
 
 
@@ -348,7 +347,7 @@ def open_clip_hf_text(folder: Path) -> str:
     text = XLMRobertaConfig(**_TEXT, **ends, vocab_size=len(tokenizer), max_position_embeddings=32)
     text.save_pretrained(folder / "text")
     named = {
-        "hf_model_name": str(folder / "text"),
+        "hf_model_name": "text",
         "hf_tokenizer_name": "xlm-roberta-tiny",
         "context_length": 16,
     }
