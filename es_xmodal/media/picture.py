@@ -96,6 +96,35 @@ def decode_picture(
     return Picture(image=image, content_hash=content_hash(data), source=source)
 
 
+def check_header(data: bytes, *, source: str, limits: PictureLimits) -> None:
+    """Look at the beginning of a picture, before the rest of it is here.
+
+    Args:
+        data: its first bytes.
+        source: where it comes from, for messages.
+        limits: what it may cost.
+
+    Raises:
+        PictureError: with code `too_many_pixels` or `too_small`. A beginning that tells no size is let
+            through: the whole picture is judged by `decode_picture`.
+    """
+    from PIL import Image
+
+    name = printable(source)
+    with _quiet_pillow():
+        try:
+            _check_size(_webp_canvas(data), name, limits)
+            with _opened(data) as image:
+                size = image.size
+        except PictureError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise PictureError(f"{name} has too many pixels: {error}", code="too_many_pixels") from error
+        except Exception:  # a cut-off header makes decoders raise nearly anything, and tells nothing
+            return
+        _check_size(size, name, limits)
+
+
 def printable(source: str) -> str:
     """Return a name that is safe in a message: short, one line, nothing that cannot be printed."""
     safe = "".join(char if char.isprintable() else "\ufffd" for char in source[:200])

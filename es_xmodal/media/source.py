@@ -1,4 +1,4 @@
-"""The bytes of a picture that a catalogue refers to: files below one folder, and data: URIs."""
+"""The bytes of a picture that a catalogue refers to: files below one folder, data: URIs, and the web."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from es_xmodal.errors import PictureError
-from es_xmodal.media.picture import DEFAULT_LIMITS, PictureLimits, printable
+from es_xmodal.media.picture import DEFAULT_LIMITS, PictureLimits, content_hash, printable
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://|(data|file|https?|ftp|blob|javascript):", re.I)
+_WEB: Final = ("http", "https")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _DATA_URI: Final = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.I)
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
@@ -30,37 +33,104 @@ _OPEN_FLAGS: Final = (
 )
 
 
+class Web(Protocol):
+    """Fetches pictures; `es_xmodal.media.web.WebPictures` is one."""
+
+    def fetch_many(self, urls: Sequence[str]) -> Mapping[str, Fetched | PictureError]:
+        """Fetch pictures at once; of one that did not change the bytes may be missing."""
+
+    def read(self, url: str) -> bytes:
+        """Fetch one picture, its bytes in any case."""
+
+
+class Fetched(Protocol):
+    """One picture from the web."""
+
+    @property
+    def content(self) -> str:
+        """Hash of its bytes."""
+
+    @property
+    def data(self) -> bytes | None:
+        """Its bytes; None where they are what they were."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a reference means at this moment.
+
+    Args:
+        content: hash of the picture's bytes.
+        data: the bytes, where reading them again would cost more than keeping them.
+    """
+
+    content: str
+    data: bytes | None = None
+
+
 class PictureSource:
-    """Reads pictures below one folder and never a byte outside it.
+    """Reads pictures below one folder, and never a byte outside it, and from the web where that is given.
 
     Args:
         root: the folder that references are relative to.
         limits: `max_bytes` is checked before anything is read.
+        web: fetches what has an http or https address; None: such a reference is an error.
     """
 
-    def __init__(self, root: Path, limits: PictureLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, root: Path, limits: PictureLimits = DEFAULT_LIMITS, *, web: Web | None = None) -> None:
         self.root = root
         self.limits = limits
+        self._web = web
+
+    def identify(self, refs: Sequence[str]) -> dict[str, Found | PictureError]:
+        """Find out what several references mean; those on the web are fetched at once.
+
+        Args:
+            refs: as in `read`.
+
+        Returns:
+            For each reference its content, or why it cannot be had.
+        """
+        urls = [ref.strip() for ref in refs if self._web and _kind(ref) in _WEB]
+        fetched = self._web.fetch_many(urls) if self._web and urls else {}
+        found: dict[str, Found | PictureError] = {}
+        for ref in refs:
+            if ref in found:
+                continue
+            one = fetched.get(ref.strip())
+            if one is None:
+                found[ref] = self._identify_file(ref)
+            elif isinstance(one, PictureError):
+                found[ref] = one
+            else:
+                found[ref] = Found(content=one.content, data=one.data)
+        return found
+
+    def _identify_file(self, ref: str) -> Found | PictureError:
+        try:
+            return Found(content=content_hash(self.read(ref)))
+        except PictureError as error:
+            return error
 
     def read(self, ref: str) -> bytes:
         """Return the bytes that a reference means.
 
         Args:
-            ref: a path relative to the root, or a `data:` URI.
+            ref: a path relative to the root, a `data:` URI, or an address on the web.
 
         Returns:
             The bytes, at least one, at most `limits.max_bytes`; whether they are a picture is judged by
             `decode_picture`.
 
         Raises:
-            PictureError: with code `bad_reference` (empty, NUL, broken data: URI), `not_fetched` (http,
-                https), `scheme_refused` (file: and the like), `outside_root` (absolute, `..`, a link that
-                leaves the root), `missing`, `not_a_file`, `unreadable`, `empty` or `too_many_bytes`.
+            PictureError: with code `bad_reference` (empty, NUL, broken data: URI), `not_fetched` (on the web,
+                and nothing fetches from there), `scheme_refused` (file: and the like), `outside_root`
+                (absolute, `..`, a link that leaves the root), `missing`, `not_a_file`, `unreadable`,
+                `empty`, `too_many_bytes`, or a code of `es_xmodal.media.web`.
         """
         if not ref.strip() or "\0" in ref:
             raise _error(ref, "is not the name of a picture", "bad_reference")
-        scheme = _SCHEME.match(ref.lstrip())
-        kind = (scheme[1] or scheme[2]).lower() if scheme else ""
+        kind = _kind(ref)
         data = self._read_uri(ref.strip(), kind) if kind else self._read_file(ref)
         if not data:
             raise _error(ref, "is empty", "empty")
@@ -69,7 +139,9 @@ class PictureSource:
     def _read_uri(self, ref: str, scheme: str) -> bytes:
         if scheme == "data":
             return self._read_data_uri(ref)
-        if scheme in ("http", "https"):
+        if scheme in _WEB and self._web:
+            return self._web.read(ref)
+        if scheme in _WEB:
             raise _error(ref, "is on the web, and pictures are not fetched from there", "not_fetched")
         raise _error(ref, f"is a {scheme}: address, which is never opened", "scheme_refused")
 
@@ -133,6 +205,12 @@ class PictureSource:
 
     def _too_large(self, ref: str, size: int) -> PictureError:
         return _error(ref, f"has {size} bytes, more than {self.limits.max_bytes}", "too_many_bytes")
+
+
+def _kind(ref: str) -> str:
+    """The scheme of a reference in lower case; empty for a path."""
+    scheme = _SCHEME.match(ref.lstrip())
+    return (scheme[1] or scheme[2]).lower() if scheme else ""
 
 
 def _spellings(ref: str) -> list[str]:
