@@ -56,6 +56,8 @@ def make_encoder(settings: Settings, spec: str | None = None) -> Encoder:
         precision=settings.precision,
         batch_size=settings.encoder_batch,
         threads=settings.encoder_threads,
+        api_key=settings.encoder_api_key,
+        timeout_s=settings.encoder_timeout_s,
     )
     return load_encoder(settings.encoder if spec is None else spec, options)
 

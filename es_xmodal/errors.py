@@ -18,6 +18,7 @@ The command line prints that line and leaves with `exit_code`; nobody sees a tra
           IndexBusyError             another ingest is building it
           FingerprintMismatchError   the index was built with another encoder or tokeniser
       StoreError                  3  the vector store cannot be used
+      EncoderServiceError         3  an embedding service cannot be reached, or is not what it was
       LocalNodeError              3  the local Elasticsearch cannot be started or stopped
       ClusterError                3  Elasticsearch could not be reached or refused
         ClusterUnreachableError      no answer
@@ -143,6 +144,15 @@ class FingerprintMismatchError(IndexStateError):
             hint=f"use the {part} of the index, or run ingest with --rebuild to make a new index beside it",
         )
         self.part, self.stored, self.current = part, stored, current
+
+
+class EncoderServiceError(XModalError):
+    """An embedding service cannot be reached, refuses, or is not what it was.
+
+    Not an `EncoderError`: that is about one text or picture, and an ingest goes on without it.
+    """
+
+    exit_code = 3
 
 
 class StoreError(XModalError):

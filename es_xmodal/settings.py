@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(default="auto", description="of the encoder")
     encoder_batch: int | None = Field(default=None, ge=1, le=4096, description="items a call of the encoder")
     encoder_threads: int | None = Field(default=None, ge=1, le=1024, description="cores for the encoder")
+    encoder_api_key: SecretStr | None = Field(default=None, description="key of an embedding service")
+    encoder_timeout_s: float = Field(
+        default=60.0, gt=0, le=3600, description="seconds to wait for one answer of an embedding service"
+    )
     window: int = Field(default=100, ge=10, le=1000, description="candidates a leg")
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("es_xmodal", appauthor=False)),

@@ -21,6 +21,8 @@ from es_xmodal.errors import EncoderError
 from es_xmodal.vectors import MAX_DIM, Matrix, unit_rows
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from es_xmodal.media.picture import Picture
 
 Modality: TypeAlias = Literal["text", "picture"]
@@ -31,6 +33,9 @@ VISUAL = "visual"
 """A space for pictures alone (photo to photo); an encoder may lack it."""
 TEXT = "text"
 """A space for texts alone (words to title); an encoder may lack it."""
+
+FEATURES = "features"
+"""Not a space: what an encoder's batch may return beside its vectors, for heads that are trained on it."""
 
 SIMILARITIES = frozenset({"cosine", "dot_product", "l2_norm", "max_inner_product"})
 """The similarities of Elasticsearch's `dense_vector`."""
@@ -48,12 +53,16 @@ class EncoderOptions:
         precision: `auto` (fp16 on a GPU, else fp32), `fp32`, `fp16`, `bf16`.
         batch_size: items that the model gets at once; None: as many as suit model and memory.
         threads: processor cores that the model may use; None: all of them.
+        api_key: of an embedding service; never shown.
+        timeout_s: seconds to wait for one answer of an embedding service.
     """
 
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
     threads: int | None = None
+    api_key: SecretStr | None = None
+    timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "fp32", "fp16", "bf16"):
@@ -205,6 +214,25 @@ class Encoder(ABC):
         """
         return self._run("text", [clip_text(text) for text in texts], self._text_batch)
 
+    def picture_features(self, prepared: Sequence[Any]) -> tuple[dict[str, Matrix], Matrix]:
+        """Encode pictures, and say of each what a head can be trained on.
+
+        Args:
+            prepared: what `prepare` returned, any number, also none.
+
+        Returns:
+            As `encode_pictures`; and float32, shape [n, any], the same width in every call: what the encoder
+            returns as `FEATURES`, else its vectors side by side.
+
+        Raises:
+            EncoderError: the model returned something that is no such matrix.
+        """
+        return self._with_features("picture", prepared, self._picture_batch)
+
+    def text_features(self, texts: Sequence[str]) -> tuple[dict[str, Matrix], Matrix]:
+        """Encode texts, and say of each what a head can be trained on; see `picture_features`."""
+        return self._with_features("text", [clip_text(text) for text in texts], self._text_batch)
+
     def close(self) -> None:  # noqa: B027 - most encoders hold nothing that must be released
         """Release what the encoder holds; it is not used afterwards."""
 
@@ -222,6 +250,28 @@ class Encoder(ABC):
             for space in spaces:
                 parts[space.name].append(self._checked(space, found, len(batch)))
         return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+    def _with_features(
+        self,
+        modality: Modality,
+        items: Sequence[Any],
+        encode: Callable[[Sequence[Any]], Mapping[str, NDArray[np.floating]]],
+    ) -> tuple[dict[str, Matrix], Matrix]:
+        rows: list[Matrix] = []
+
+        def keeping(batch: Sequence[Any]) -> Mapping[str, NDArray[np.floating]]:
+            found = encode(batch)
+            if FEATURES in found:
+                rows.append(np.asarray(found[FEATURES], np.float32))
+            return found
+
+        vectors = self._run(modality, items, keeping)
+        # Rounded and unit, so that vectors from the store give the same features as fresh ones.
+        features = rows or [np.concatenate([vectors[s.name] for s in self.info.spaces_of(modality)], axis=1)]
+        whole = np.concatenate(features)
+        if whole.ndim != 2 or len(whole) != len(items) or not np.isfinite(whole).all():
+            raise EncoderError(f"encoder {self.info.spec} returned features of shape {list(whole.shape)}")
+        return vectors, whole
 
     def _checked(self, space: Space, found: Mapping[str, NDArray[np.floating]], count: int) -> Matrix:
         if space.name not in found:

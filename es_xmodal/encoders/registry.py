@@ -30,6 +30,8 @@ Loader: TypeAlias = Callable[[str, EncoderOptions], Encoder]
 # Kind -> where its loader lives. Written here, so that naming a kind imports none of them.
 _BUILT_IN: Mapping[str, str] = {
     "mini": "es_xmodal.encoders.mini:load",
+    "adapted": "es_xmodal.encoders.adapted:load",
+    "http": "es_xmodal.encoders.http:load",
 }
 
 _LOADERS: dict[str, Loader] = {}
