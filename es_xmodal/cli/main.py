@@ -27,8 +27,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "es_xmodal.cli.profile:profile",
         "Show the boosts and weights of the ranking, as a file to edit.",
     ),
+    "encoders": ("es_xmodal.cli.encoders:encoders", "List the encoders, or say what one of them is."),
+    "encode": ("es_xmodal.cli.encode:encode", "Print the vectors of texts and pictures."),
     "index": ("es_xmodal.cli.index:index", "List, check, swap, roll back and drop indices."),
     "doctor": ("es_xmodal.cli.doctor:doctor", "Say what the cluster can do and what is wrong with an index."),
+    "bench": ("es_xmodal.cli.bench:bench", "Measure kinds of vector index on the shop's own vectors."),
     "demo": ("es_xmodal.cli.demo:demo", "Start, ingest the sample catalogue, show three searches."),
 }
 

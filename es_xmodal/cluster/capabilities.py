@@ -72,6 +72,11 @@ class Capabilities:
         return self.version >= (8, 18, 0)
 
     @property
+    def active_license(self) -> str | None:
+        """The licence where it is active; None: none, or not known."""
+        return self.license if self.license_status == "active" else None
+
+    @property
     def weighted_rrf(self) -> bool:
         """Whether the server's `rrf` takes a weight for each of its parts."""
         return self.version >= (9, 2, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.errors import ClusterError, IndexMissingError, IndexStateError
 from es_xmodal.index.meta import IndexMeta, parse_meta
 from es_xmodal.index.names import check_name, nearest, version_number
+from es_xmodal.index.quantisation import oversample_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +31,19 @@ class Target:
     """Dotted field -> Elasticsearch type, fields below `nested` and `object` ones included."""
     quantised: bool
     """A vector field is quantised, so its scores are approximate unless they are rescored."""
+    vectors: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """Dotted field -> mapping of every `dense_vector` field."""
+
+    @property
+    def index_options(self) -> dict[str, Mapping[str, Any]]:
+        """Dotted field -> `index_options`; empty where the mapping says nothing."""
+        return {name: one.get("index_options") or {} for name, one in self.vectors.items()}
+
+    @property
+    def oversample(self) -> dict[str, float]:
+        """Dotted field -> how many times `k` is rescored; exact fields are left out."""
+        found = {name: oversample_of(options) for name, options in self.index_options.items()}
+        return {name: factor for name, factor in found.items() if factor is not None}
 
 
 def load_target(client: Elasticsearch, name: str) -> Target:
@@ -101,6 +116,7 @@ def target_of(alias: str, index: str, body: Mapping[str, Any]) -> Target:
         meta=parse_meta(index, mappings),
         fields=dict(_fields(mappings.get("properties") or {}, "")),
         quantised=_is_quantised(mappings.get("properties") or {}),
+        vectors=dict(_vectors(mappings.get("properties") or {}, "")),
     )
 
 
@@ -110,6 +126,13 @@ def _fields(properties: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, s
         yield path, str(field.get("type", "object"))
         yield from _fields(field.get("properties") or {}, f"{path}.")
         yield from _fields(field.get("fields") or {}, f"{path}.")
+
+
+def _vectors(properties: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, one in properties.items():
+        if one.get("type") == "dense_vector":
+            yield f"{prefix}{name}", one
+        yield from _vectors(one.get("properties") or {}, f"{prefix}{name}.")
 
 
 def _is_quantised(properties: Mapping[str, Any]) -> bool:

@@ -1,0 +1,414 @@
+"""What each kind of vector index finds and what its scores are worth, measured on a shop's own vectors."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from es_xmodal.cluster.capabilities import Capabilities, probe
+from es_xmodal.cluster.client import Client
+from es_xmodal.cluster.search import search
+from es_xmodal.errors import ClusterAnswerError, IndexStateError
+from es_xmodal.evaluation.exact import FieldSample, Scores, exact_scores, recall
+from es_xmodal.index.body import IndexOptions
+from es_xmodal.index.quantisation import KINDS, Choice, Facts, Measured, choose, kind_of, refusal
+from es_xmodal.index.scratch import fill, scratch_index, settle
+from es_xmodal.index.stored_vectors import count_vectors, facts_of, sampled_products
+from es_xmodal.index.target import Target, load_target
+from es_xmodal.ingest.document import WriteVector, as_base64, as_floats, dump_json
+from es_xmodal.query.legs import VectorLeg
+
+LEAST = 100
+"""Products with vectors below which nothing can be said about recall@100."""
+SAMPLE = 5_000
+MOST_BYTES = 256 * 2**20
+"""Vectors that are held at once, whatever sample is asked for."""
+QUERIES = 100
+WINDOW = 100
+_WARM = 5
+_CHUNK = 200
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One field under one kind, with or without rescoring."""
+
+    field: str
+    asked: str
+    rescored: bool
+    recall_at_10: float
+    recall_at_100: float
+    max_error: float
+    """Of `_score`, over all hits of all queries."""
+    mean_error: float
+    median_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "field": self.field,
+            "queries": self.asked,
+            "rescored": self.rescored,
+            "recall@10": round(self.recall_at_10, 4),
+            "recall@100": round(self.recall_at_100, 4),
+            "max_error": round(self.max_error, 7),
+            "mean_error": round(self.mean_error, 7),
+            "median_ms": round(self.median_ms, 2),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindReport:
+    """Everything about one kind."""
+
+    kind: str
+    rows: tuple[Row, ...]
+    disk_bytes: int
+    build_s: float
+
+    def summary(self) -> Measured:
+        """Its worst field, rescored where that was possible."""
+        used = [one for one in self.rows if one.rescored] or list(self.rows)
+        return Measured(
+            recall_at_10=min(one.recall_at_10 for one in used),
+            max_error=max(one.max_error for one in used),
+            median_ms=max(one.median_ms for one in used),
+        )
+
+    def to_json(self, memory_bytes: float) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "disk_bytes": self.disk_bytes,
+            "build_s": round(self.build_s, 2),
+            "memory_bytes": round(memory_bytes),
+            "fields": [one.to_json() for one in self.rows],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallReport:
+    """What was measured and what follows."""
+
+    index: str
+    products: int
+    sampled: int
+    held_out: int
+    facts: Facts
+    present: Mapping[str, str]
+    """Field -> kind that the index has now."""
+    kinds: tuple[KindReport, ...]
+    left_out: Mapping[str, str]
+    """Kind -> why it was not measured."""
+    choice: Choice
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "index": self.index,
+            "version": ".".join(map(str, self.facts.version)),
+            "products": self.products,
+            "sampled": self.sampled,
+            "held_out": self.held_out,
+            "vectors": {one.name: one.vectors for one in self.facts.fields},
+            "present": dict(self.present),
+            "kinds": {one.kind: one.to_json(self.facts.memory(one.kind)) for one in self.kinds},
+            "left_out": dict(self.left_out),
+            "choice": self.choice.to_json(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The shop's vectors that are indexed, and those that are asked with.
+
+    Attributes:
+        size: products that are indexed.
+        held_out: products that are asked with.
+        fields: what each field holds; a field is there once for each kind of query.
+    """
+
+    size: int
+    held_out: int
+    fields: tuple[FieldSample, ...]
+
+
+OnProgress = Callable[[str], None]
+
+
+def measure_recall(
+    client: Client,
+    name: str,
+    *,
+    sample: int = SAMPLE,
+    kinds: Sequence[str] = (),
+    on_progress: OnProgress = lambda doing: None,
+) -> RecallReport:
+    """Index a sample of a shop's vectors under every kind, ask, and compare with the exact answer.
+
+    The shop's own index is only read. The temporary indices are deleted, also on Ctrl-C.
+
+    Args:
+        client: see `es_xmodal.cluster.client.connect`.
+        name: alias or index.
+        sample: products to read at most; fewer where their vectors take more than `MOST_BYTES`.
+        kinds: what to measure; empty: everything that the server takes.
+        on_progress: called with what is being done.
+
+    Returns:
+        The report.
+
+    Raises:
+        SettingsError: a kind or the name is none.
+        IndexStateError: the index is missing, foreign, or has too few vectors.
+        ClusterError: the cluster cannot be reached, refuses, or has no room.
+    """
+    for one in kinds:
+        kind_of(one)
+    target = load_target(client, name)
+    able = probe(client)
+    products, counts = count_vectors(client, target)
+    facts = facts_of(
+        target, products=products, counts=counts, version=able.version, license=able.active_license
+    )
+    on_progress(f"reading vectors of {target.index}")
+    drawn = read_sample(client, target, facts, most=sample)
+    reports, left_out = _measure_all(client, target, drawn, facts, kinds=kinds, on_progress=on_progress)
+    measured = {one.kind: one.summary() for one in reports}
+    return RecallReport(
+        index=target.index,
+        products=products,
+        sampled=drawn.size,
+        held_out=drawn.held_out,
+        facts=facts,
+        present={field: str(options.get("type")) for field, options in target.index_options.items()},
+        kinds=tuple(reports),
+        left_out=left_out,
+        choice=choose(facts, measured),
+    )
+
+
+def read_sample(client: Client, target: Target, facts: Facts, *, most: int) -> Sample:
+    """Draw products evenly and hold some of them back as queries.
+
+    Args:
+        client: see `connect`.
+        target: the index.
+        facts: its fields.
+        most: products to read at most.
+
+    Returns:
+        The sample; at most `MOST_BYTES` of vectors.
+
+    Raises:
+        IndexStateError: there are fewer than `LEAST` products with vectors.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    fields = [one.name for one in facts.fields]
+    rows: list[dict[str, NDArray[np.float32]]] = []
+    held = 0
+    for _, found in sampled_products(client, target.index, fields, most=most):
+        rows.append({name: np.array(vectors, dtype=np.float32) for name, vectors in found.items()})
+        held += sum(one.nbytes for one in rows[-1].values())
+        if held >= MOST_BYTES:
+            break
+    if len(rows) < LEAST:
+        raise IndexStateError(
+            f"index {target.index} gave {len(rows)} products with vectors; {LEAST} are needed to measure",
+            hint="so few are best compared one by one: `vector_index = flat`",
+        )
+    aside = min(QUERIES, len(rows) // 5)
+    asking, stored = rows[:aside], rows[aside:]
+    return Sample(
+        size=len(stored),
+        held_out=aside,
+        fields=tuple(_field_samples(target, fields, stored, asking)),
+    )
+
+
+def _field_samples(
+    target: Target,
+    fields: Sequence[str],
+    stored: Sequence[Mapping[str, NDArray[np.float32]]],
+    asking: Sequence[Mapping[str, NDArray[np.float32]]],
+) -> Iterator[FieldSample]:
+    for name in fields:
+        rows = [(at, one[name]) for at, one in enumerate(stored) if name in one]
+        sources = {"titles" if name == "text_vector" else "pictures": name}
+        if name == "images.joint" and target.meta.encoder.text_space == "joint" and "text_vector" in fields:
+            sources["titles"] = "text_vector"  # words and pictures share the space: ask pictures with words
+        for asked, source in sources.items():
+            queries = [one[source][0] for one in asking if source in one]
+            if rows and queries:
+                yield FieldSample(
+                    field=name,
+                    similarity=str(target.vectors[name].get("similarity", "cosine")),
+                    vectors=np.concatenate([vectors for _, vectors in rows]),
+                    owners=np.repeat([at for at, _ in rows], [len(vectors) for _, vectors in rows]),
+                    queries=np.stack(queries),
+                    asked=asked,
+                )
+
+
+def _measure_all(
+    client: Client,
+    target: Target,
+    drawn: Sample,
+    facts: Facts,
+    *,
+    kinds: Sequence[str],
+    on_progress: OnProgress,
+) -> tuple[list[KindReport], dict[str, str]]:
+    exact = [exact_scores(one) for one in drawn.fields]
+    reports, left_out = [], {}
+    for name in kinds or KINDS:
+        reason = refusal(name, facts)
+        if reason and not kinds:
+            left_out[name] = reason
+            continue
+        on_progress(f"measuring {name}")
+        try:
+            reports.append(_measure(client, name, target, drawn, exact))
+        except ClusterAnswerError as error:
+            if not reason:
+                raise
+            left_out[name] = f"{reason}: {error.message}"  # asked for by name: the server has the last word
+    return reports, left_out
+
+
+def _measure(
+    client: Client,
+    name: str,
+    target: Target,
+    drawn: Sample,
+    exact: Sequence[tuple[Scores, NDArray[np.intp]]],
+) -> KindReport:
+    able = probe(client)
+    write: WriteVector = as_base64 if able.base64_vectors else as_floats
+    with scratch_index(client, _body(name, target, drawn)) as index:
+        start = time.perf_counter()
+        for chunk in _chunks(drawn, write):
+            fill(client, index, chunk)
+        size = settle(client, index)
+        built = time.perf_counter() - start
+        rows = [
+            _ask(client, index, one, scores, columns, kind=name, rescored=rescored)
+            for one, (scores, columns) in zip(drawn.fields, exact, strict=True)
+            for rescored in _ways(name, able)
+        ]
+    return KindReport(kind=name, rows=tuple(rows), disk_bytes=size, build_s=built)
+
+
+def _ways(name: str, able: Capabilities) -> tuple[bool, ...]:
+    return (False, True) if KINDS[name].quantised and able.rescore_vector else (False,)
+
+
+def _body(name: str, target: Target, drawn: Sample) -> dict[str, Any]:
+    """The shop's vector fields under another kind, and nothing else; one shard, no replica."""
+    options = IndexOptions(vector_index=name).index_options()
+    properties: dict[str, Any] = {}
+    for field in dict.fromkeys(one.field for one in drawn.fields):
+        place, _, inner = field.rpartition(".")
+        holder = properties
+        if place:
+            holder = properties.setdefault(place, {"type": "nested", "properties": {}})["properties"]
+        holder[inner] = {**target.vectors[field], "index_options": options}
+    return {
+        "settings": {"index": {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1"}},
+        "mappings": {"dynamic": "strict", "_source": {"enabled": False}, "properties": properties},
+    }
+
+
+def _chunks(drawn: Sample, write: WriteVector) -> Iterator[list[tuple[str, bytes]]]:
+    fields = list({one.field: one for one in drawn.fields}.values())
+    edges = [np.searchsorted(one.owners, np.arange(drawn.size + 1)) for one in fields]
+    chunk = []
+    for product in range(drawn.size):
+        document: dict[str, Any] = {}
+        for one, edge in zip(fields, edges, strict=True):
+            rows = [write(row) for row in one.vectors[edge[product] : edge[product + 1]]]
+            _place(document, one.field, rows)
+        chunk.append((str(product), dump_json(document)))
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _place(document: dict[str, Any], field: str, rows: Sequence[Any]) -> None:
+    """Which picture's vectors share a nested document does not matter to a search of one field."""
+    place, _, inner = field.rpartition(".")
+    if not place:
+        if rows:
+            document[inner] = rows[0]
+        return
+    pictures = document.setdefault(place, [])
+    pictures += [{} for _ in range(len(rows) - len(pictures))]
+    for picture, row in zip(pictures, rows, strict=False):
+        picture[inner] = row
+
+
+def _ask(
+    client: Client,
+    index: str,
+    sample: FieldSample,
+    scores: Scores,
+    columns: NDArray[np.intp],
+    *,
+    kind: str,
+    rescored: bool,
+) -> Row:
+    column_of = {int(product): column for column, product in enumerate(columns)}
+    able = probe(client)
+    bodies = [_request(sample.field, query, able, kind=kind, rescored=rescored) for query in sample.queries]
+    for body in bodies[:_WARM]:
+        search(client, index, body, timeout_s=_TIMEOUT_S)
+    tens, hundreds, errors, times = [], [], [], []
+    for body, exact in zip(bodies, scores, strict=True):
+        start = time.perf_counter()
+        hits = search(client, index, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]
+        times.append(1000 * (time.perf_counter() - start))
+        found = [column_of[int(hit["_id"])] for hit in hits]
+        tens.append(recall(exact, found, 10))
+        hundreds.append(recall(exact, found, WINDOW))
+        errors += [abs(hit["_score"] - exact[column]) for hit, column in zip(hits, found, strict=True)]
+    return Row(
+        field=sample.field,
+        asked=sample.asked,
+        rescored=rescored,
+        recall_at_10=statistics.fmean(tens),
+        recall_at_100=statistics.fmean(hundreds),
+        max_error=float(max(errors, default=0.0)),
+        mean_error=float(np.mean(errors)) if errors else 0.0,
+        median_ms=statistics.median(times),
+    )
+
+
+def _rescores_by_default(able: Capabilities) -> bool:
+    """Since 8.19 and 9.1 a bbq mapping rescores by itself, and 0 turns that off."""
+    return able.version >= (9, 1, 0) or (8, 19, 0) <= able.version < (9, 0, 0)
+
+
+def _request(
+    field: str, query: NDArray[np.float32], able: Capabilities, *, kind: str, rescored: bool
+) -> dict[str, Any]:
+    """The request of a search; without rescoring bbq must be told, where its mapping rescores by default."""
+    leg = VectorLeg(
+        name="image",
+        path=field,
+        weight=1.0,
+        vector=query,
+        quantised=rescored,
+        oversample=KINDS[kind].oversample or 2.0,
+    )
+    body = leg.retrieve(WINDOW, [])
+    if KINDS[kind].precision == "bbq" and not rescored and _rescores_by_default(able):
+        body["knn"]["rescore_vector"] = {"oversample": 0}
+    return {**body, "_source": False, "track_total_hits": False}

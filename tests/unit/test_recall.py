@@ -1,0 +1,59 @@
+"""Exact scores and recall, against a loop that a person can check."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from es_xmodal.evaluation.exact import FieldSample, exact_scores, recall
+
+pytestmark = pytest.mark.unit
+
+
+def sample(similarity: str) -> FieldSample:
+    draw = np.random.default_rng(4)
+    vectors = draw.standard_normal((7, 5)).astype(np.float32)
+    if similarity == "dot_product":
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    owners = np.array([0, 0, 2, 3, 3, 3, 5])
+    return FieldSample(
+        field="images.joint",
+        similarity=similarity,
+        vectors=vectors,
+        owners=owners,
+        queries=vectors[[1, 6]] + np.float32(0.1),
+        asked="pictures",
+    )
+
+
+def by_hand(similarity: str, a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.astype(float), b.astype(float)
+    dot = float(a @ b)
+    if similarity == "cosine":
+        return (1 + dot / (float(np.linalg.norm(a)) * float(np.linalg.norm(b)))) / 2
+    if similarity == "l2_norm":
+        return 1 / (1 + float(np.linalg.norm(a - b)) ** 2)
+    if similarity == "max_inner_product":
+        return 1 / (1 - dot) if dot < 0 else dot + 1
+    return (1 + dot) / 2
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot_product", "l2_norm", "max_inner_product"])
+def test_the_best_picture_of_each_product_counts(similarity: str) -> None:
+    drawn = sample(similarity)
+    scores, products = exact_scores(drawn)
+    assert products.tolist() == [0, 2, 3, 5]
+    for at, query in enumerate(drawn.queries):
+        for column, product in enumerate(products):
+            rows = drawn.vectors[drawn.owners == product]
+            assert scores[at, column] == pytest.approx(max(by_hand(similarity, query, row) for row in rows))
+
+
+def test_recall() -> None:
+    exact = np.array([0.9, 0.8, 0.7, 0.7, 0.1])
+    assert recall(exact, [0, 1, 2], 3) == 1.0
+    assert recall(exact, [0, 1, 3], 3) == 1.0, "ties have no order"
+    assert recall(exact, [0, 4, 1], 2) == 0.5
+    assert recall(exact, [4, 0, 1], 3) == pytest.approx(2 / 3)
+    assert recall(exact, [0, 1, 2, 3, 4], 10) == 1.0, "no more can be found than there is"
+    assert recall(exact, [], 3) == 0.0
