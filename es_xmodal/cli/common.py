@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from es_xmodal.errors import PictureError
+from es_xmodal.media.picture import DEFAULT_LIMITS
 from es_xmodal.settings import Settings, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,3 +50,25 @@ def echo_json(value: Any) -> None:
     # As bytes, behind what was written as text: JSON is UTF-8, whatever the terminal's encoding is.
     sys.stdout.flush()
     click.echo(orjson.dumps(value, option=option | orjson.OPT_SERIALIZE_NUMPY))
+
+
+def echo_json_line(value: Any) -> None:
+    """Print one JSON object on one line, for output of many."""
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def read_image(given: str) -> str | bytes:
+    """Return what `--image` means: `-` is what comes from standard input.
+
+    Raises:
+        PictureError: nothing comes from there.
+    """
+    if given != "-":
+        return given
+    # One byte more than is allowed, so that the one that decodes can tell and an endless pipe ends.
+    data = sys.stdin.buffer.read(DEFAULT_LIMITS.max_bytes + 1)
+    if not data:
+        raise PictureError("standard input is empty", code="empty", hint="write `--image - < photo.jpg`")
+    return data

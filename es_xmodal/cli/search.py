@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +17,14 @@ from es_xmodal.cli.common import (
     index_option,
     json_option,
     profile_option,
+    read_image,
     settings_for,
     url_option,
 )
 from es_xmodal.cli.explain_chart import check_chart_path, draw_chart
 from es_xmodal.cli.given import pictures_in_text
 from es_xmodal.cli.render import ledger_table, result_table
-from es_xmodal.errors import PictureError, QueryError
-from es_xmodal.media.picture import DEFAULT_LIMITS
+from es_xmodal.errors import QueryError
 from es_xmodal.query.console import console_text
 from es_xmodal.query.model import COMPOSITIONS, FUSIONS, LEGS, Query
 from es_xmodal.search.explain import Explanation
@@ -215,15 +214,7 @@ def read_own_query(path: Path) -> dict[str, Any]:
 def _pictures(given: Sequence[str]) -> list[str | bytes]:
     if given.count("-") > 1:
         raise QueryError("standard input is given twice", field="image", hint="it holds one picture")
-    return [_standard_input() if one == "-" else one for one in given]
-
-
-def _standard_input() -> bytes:
-    # One byte more than is allowed, so that the one that decodes can tell and an endless pipe ends.
-    data = sys.stdin.buffer.read(DEFAULT_LIMITS.max_bytes + 1)
-    if not data:
-        raise PictureError("standard input is empty", code="empty", hint="write `--image - < photo.jpg`")
-    return data
+    return [read_image(one) for one in given]
 
 
 def parse_weights(given: Sequence[str]) -> dict[str, float]:

@@ -174,6 +174,11 @@ class Encoder(ABC):
     info: EncoderInfo
     batch_size: int = 16
 
+    @property
+    def runs_on(self) -> str:
+        """Device and precision, in words."""
+        return "cpu fp32"
+
     @abstractmethod
     def prepare(self, picture: Picture) -> Any:
         """Turn one picture into what the model reads: CPU work only, called from decode threads."""

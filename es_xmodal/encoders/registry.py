@@ -38,9 +38,19 @@ _LOADERS: dict[str, Loader] = {}
 """Kinds that stand in for those of the same name: tests put encoders without a model here."""
 
 
+def built_in_kinds() -> tuple[str, ...]:
+    """Return the kinds of SPEC that this package brings, in no order."""
+    return tuple(_BUILT_IN)
+
+
+def foreign_kinds() -> dict[str, EntryPoint]:
+    """Return the kinds that other packages bring; one of our own names is not given away."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS) if point.name not in _BUILT_IN}
+
+
 def encoder_kinds() -> tuple[str, ...]:
     """Return the kinds of SPEC that can be loaded, sorted; those of other packages included."""
-    return tuple(sorted({*_BUILT_IN, *_LOADERS, *_foreign()}))
+    return tuple(sorted({*_BUILT_IN, *_LOADERS, *foreign_kinds()}))
 
 
 def load_encoder(spec: str = DEFAULT_SPEC, options: EncoderOptions | None = None) -> Encoder:
@@ -75,7 +85,7 @@ def _loader(kind: str) -> Loader | None:
         module, _, name = _BUILT_IN[kind].partition(":")
         loader: Loader = getattr(importlib.import_module(module), name)
         return loader
-    point = _foreign().get(kind)
+    point = foreign_kinds().get(kind)
     return None if point is None else _from_entry_point(point)
 
 
@@ -97,11 +107,6 @@ def _folder(path: Path) -> tuple[str, str]:
             hint="repeat the command that made it",
         )
     return kind, str(path.resolve())
-
-
-def _foreign() -> dict[str, EntryPoint]:
-    """Kinds of other packages; one of our own names is not given away."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS) if point.name not in _BUILT_IN}
 
 
 def _from_entry_point(point: EntryPoint) -> Loader:

@@ -66,6 +66,11 @@ class OpenAiEncoder(Encoder):
             picture_side=address.side,
         )
 
+    @property
+    def runs_on(self) -> str:
+        """The service."""
+        return self._client.address.url
+
     def prepare(self, picture: Picture) -> str:
         """Return the picture as it is sent."""
         return picture_text(picture.image, _PICTURE_FORMAT)

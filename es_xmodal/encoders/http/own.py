@@ -79,6 +79,11 @@ class ServiceEncoder(Encoder):
             picture_side=found.picture_side,
         )
 
+    @property
+    def runs_on(self) -> str:
+        """The service."""
+        return self._client.address.url
+
     def prepare(self, picture: Picture) -> str:
         """Return the picture as it is sent."""
         return picture_text(picture.image, self._format)
