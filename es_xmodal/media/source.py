@@ -54,6 +54,10 @@ class Fetched(Protocol):
     def data(self) -> bytes | None:
         """Its bytes; None where they are what they were."""
 
+    @property
+    def stale(self) -> PictureError | None:
+        """Why it is taken as it was last time."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
@@ -62,10 +66,12 @@ class Found:
     Args:
         content: hash of the picture's bytes.
         data: the bytes, where reading them again would cost more than keeping them.
+        stale: why the picture is taken as it was last time; None where it was looked at now.
     """
 
     content: str
     data: bytes | None = None
+    stale: PictureError | None = None
 
 
 class PictureSource:
@@ -103,7 +109,7 @@ class PictureSource:
             elif isinstance(one, PictureError):
                 found[ref] = one
             else:
-                found[ref] = Found(content=one.content, data=one.data)
+                found[ref] = Found(content=one.content, data=one.data, stale=one.stale)
         return found
 
     def _identify_file(self, ref: str) -> Found | PictureError:

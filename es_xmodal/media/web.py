@@ -93,10 +93,12 @@ class Fetched:
     Args:
         content: hash of its bytes.
         data: the bytes; None where the host said that they are what they were.
+        stale: why the host could not be asked now, so that the picture is taken as it was last time.
     """
 
     content: str
     data: bytes | None
+    stale: PictureError | None = None
 
 
 class WebPictures:
@@ -193,7 +195,10 @@ class WebPictures:
         if known and self._clock() - known.checked < self.options.fresh_s:
             return Fetched(content=known.content, data=None)
         host = self._hosts.state(url)
-        host.check_up(self._clock())
+        try:
+            host.check_up(self._clock())
+        except PictureError as error:
+            return _as_last_time(known, error)
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.options.attempts),
             wait=self._pause,
@@ -208,7 +213,7 @@ class WebPictures:
             if not isinstance(again, Again):
                 raise
             host.failed(self._clock(), silent=again.silent)
-            raise again.error from None
+            return _as_last_time(known, again.error)
         host.answered()
         return fetched
 
@@ -280,6 +285,13 @@ class WebPictures:
                 checked=self._clock(),
             ),
         )
+
+
+def _as_last_time(known: Known | None, error: PictureError) -> Fetched:
+    """A host that is down for an hour must not cost the index the vectors of all its pictures."""
+    if known is None:
+        raise error
+    return Fetched(content=known.content, data=None, stale=error)
 
 
 def _shown(url: str) -> str:

@@ -352,6 +352,26 @@ def test_a_changed_picture_is_fetched(host: PictureHost, tmp_path: Path) -> None
         pictures.close()
 
 
+def test_a_host_in_trouble_leaves_the_picture_as_it_was(host: PictureHost, tmp_path: Path) -> None:
+    url = host.serve("/a.jpg", jpeg())
+    with AddressStore.open(tmp_path) as store:
+        pictures = WebPictures(
+            WebOptions(allow_hosts=LOCAL, attempts=1), memory=store, sleep=lambda seconds: None
+        )
+        pictures.fetch_many([url])
+        host.answers["/a.jpg"] = answers.status(500)
+        (found,) = pictures.fetch_many([url]).values()
+        assert not isinstance(found, PictureError)
+        assert (found.content, found.data) == (content_hash(jpeg()), None)
+        assert found.stale is not None
+        assert found.stale.code == "http_500"
+        assert code_of(pictures, url) == "http_500"  # its bytes cannot be had
+        host.answers["/a.jpg"] = answers.status(404)
+        (gone,) = pictures.fetch_many([url]).values()
+        assert isinstance(gone, PictureError)
+        pictures.close()
+
+
 def test_a_fresh_picture_is_not_asked_about(host: PictureHost, tmp_path: Path) -> None:
     url = host.serve("/a.jpg", jpeg())
     with AddressStore.open(tmp_path) as store:
