@@ -25,7 +25,18 @@ from es_xmodal.errors import SettingsError
 CONFIG_VARIABLE = "ES_XMODAL_CONFIG"
 CONFIG_FILE = "es_xmodal.toml"
 
-VectorIndex = Literal["hnsw", "int8_hnsw", "flat", "int8_flat"]
+VectorIndex = Literal[
+    "auto",
+    "hnsw",
+    "flat",
+    "int8_hnsw",
+    "int8_flat",
+    "int4_hnsw",
+    "int4_flat",
+    "bbq_hnsw",
+    "bbq_flat",
+    "bbq_disk",
+]
 
 
 class Settings(BaseSettings):
@@ -52,6 +63,7 @@ class Settings(BaseSettings):
     encoder_timeout_s: float = Field(
         default=60.0, gt=0, le=3600, description="seconds to wait for one answer of an embedding service"
     )
+    ocr: bool = Field(default=False, description="read the words on pictures at ingest; extra `ocr`")
     window: int = Field(default=100, ge=10, le=1000, description="candidates a leg")
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("es_xmodal", appauthor=False)),
@@ -59,7 +71,20 @@ class Settings(BaseSettings):
     )
     user_dictionary: Path | None = Field(default=None, description="the shop's own words, in jieba's format")
     profile: Path | None = Field(default=None, description="file of boosts and weights of the ranking, TOML")
-    vector_index: VectorIndex = Field(default="hnsw", description="`index_options.type` of new indices")
+    pictures: Literal["best", "mean"] | None = Field(
+        default=None, description="several pictures of a product; none: as the index has it, else best"
+    )
+    fuse: Literal["none", "add", "concat"] | None = Field(
+        default=None, description="one vector for text and pictures; none: as the index has it"
+    )
+    text_share: float | None = Field(default=None, gt=0, lt=1, description="the text's part in it")
+    similarity: Literal["cosine", "dot_product", "l2_norm"] | None = Field(
+        default=None, description="of the vector fields; none: as the index has it, else the encoder's"
+    )
+    role_weights: dict[str, float] | None = Field(default=None, description="role of a picture to its weight")
+    vector_index: VectorIndex = Field(
+        default="auto", description="`index_options.type` of new indices; auto: by size, server and licence"
+    )
 
     @field_validator("url")
     @classmethod

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from es_xmodal.catalog.images import from_stored, write_images
 from es_xmodal.catalog.product import FIELDS, IDENTIFIERS, Product
 
 _PLAIN = ("id", "title", "description", "brand", "price", "currency", "url", "group_id", "available")
@@ -71,15 +72,14 @@ def from_document(source: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         The row: `title_zh` and the like flat again, unknown fields beside the known ones, images as a list of
-        references; vectors, tokens and other derived fields are gone.
+        references (objects where they have a role or a weight); vectors, tokens and other derived fields are gone.
     """
     extra = dict(source.get("extra") or {})
     identifiers = {**(extra.pop("identifiers", None) or {}), **(source.get("identifiers") or {})}
     row: dict[str, Any] = {name: source[name] for name in FIELDS if source.get(name) is not None}
     for plural, singular in (("titles", "title"), ("descriptions", "description")):
         row |= {f"{singular}_{language}": text for language, text in (source.get(plural) or {}).items()}
-    images = [image["ref"] if isinstance(image, Mapping) else image for image in source.get("images") or ()]
-    row |= {"identifiers": identifiers, "images": images}
+    row |= {"identifiers": identifiers, "images": from_stored(source.get("images") or ())}
     known = {name: value for name, value in row.items() if value not in ("", [], {})}
     return {**known, **extra}
 
@@ -93,7 +93,8 @@ def to_row(p: Product) -> dict[str, Any]:
     Returns:
         A row that reads as the same product.
     """
-    return from_document({**to_document(p), "images": list(p.images)})
+    images = write_images(p.images, p.image_notes)
+    return {**from_document(to_document(p)), **({"images": images} if images else {})}
 
 
 def _all_identifiers(p: Product) -> Iterator[str]:

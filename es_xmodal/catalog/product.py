@@ -34,12 +34,26 @@ _ESCAPED = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\u
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImageNote:
+    """What a row says about one of its pictures beside where it is.
+
+    Attributes:
+        role: such as `main` or `detail`, in lower case.
+        weight: its part in the mean of the product's pictures; 0: shown, not searched; None: as its role has.
+    """
+
+    role: str | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Product:
     """One row of a catalogue, checked and cleaned.
 
     Attributes:
         titles: language to title, from `title_zh` and the like.
         images: references as they stand in the row: paths, addresses or data URIs.
+        image_notes: reference to what the row says about that picture; most rows say nothing.
         extra: fields that the catalogue format does not know, as JSON values.
         line: number of the row in its source, from 1 (JSONL: the line; CSV: the record after the header).
     """
@@ -56,6 +70,7 @@ class Product:
     identifiers: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     images: tuple[str, ...] = ()
+    image_notes: Mapping[str, ImageNote] = field(default_factory=dict)
     url: str | None = None
     group_id: str | None = None
     available: bool | None = None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from es_xmodal.catalog.clean import clean_line, clean_text
+from es_xmodal.catalog.images import read_images
 from es_xmodal.catalog.product import FIELDS, IDENTIFIERS, LANGUAGE_FIELD, Product, Reject
 from es_xmodal.catalog.values import (
     MAX_ID_BYTES,
@@ -23,7 +24,6 @@ from es_xmodal.catalog.values import (
 )
 
 _DOTTED: Final = re.compile(r"(attributes|identifiers)\.(.+)", re.DOTALL)
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def parse_row(row: Any, *, line: int, sources: Mapping[str, str] | None = None) -> Product | Reject:
@@ -78,6 +78,7 @@ def _product(row: dict[str, Any], line: int, sources: Mapping[str, str]) -> Prod
         raise FieldProblem("title", "empty", "the title is empty")
     amount, written = price(row.get("price"))
     identifiers, others = _identifiers(row.get("identifiers"))
+    images, notes = read_images(row.get("images"))
     extra = {k: kept(v, k) for k, v in row.items() if k not in FIELDS and not _language(k)}
     return Product(
         id=identifier,
@@ -91,7 +92,8 @@ def _product(row: dict[str, Any], line: int, sources: Mapping[str, str]) -> Prod
         currency=word(row.get("currency"), "currency") or written,
         identifiers=identifiers,
         attributes=_attributes(row.get("attributes")),
-        images=_images(row.get("images")),
+        images=images,
+        image_notes=notes,
         url=word(row.get("url"), "url"),
         group_id=word(row.get("group_id"), "group_id"),
         available=availability(row.get("available")),
@@ -170,16 +172,6 @@ def _category(value: Any) -> tuple[str, ...]:
         value = value.split(">")
     items = _items(value, "category", word)
     return tuple(items)
-
-
-def _images(value: Any) -> tuple[str, ...]:
-    def reference(item: Any, field: str) -> str | None:
-        if item is not None and not isinstance(item, str):
-            raise FieldProblem(field, "wrong_type", f"{field} must be a path or an address, not {show(item)}")
-        # A file may well have a zero-width character in its name, so only what no name can carry goes.
-        return _CONTROL.sub(lambda c: "\ufffd" if c.group() >= "\ud800" else "", item or "").strip() or None
-
-    return tuple(_items([value] if isinstance(value, str) else value, "images", reference))
 
 
 def _items(value: Any, field: str, read: Callable[[Any, str], str | None]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -96,7 +97,8 @@ class _Open:
         own = {name: value for name, value in self._first.items() if name in varying}
         pictures = [p for row in (self._first, *self._variants) for p in row.get("images", ())]
         variants = [_variant(variant) for variant in (own, *self._variants)]
-        images = {"images": list(dict.fromkeys(pictures))} if pictures else {}
+        # A cell of JSON may hold objects, which are no keys.
+        images = {"images": list({json.dumps(p): p for p in pictures}.values())} if pictures else {}
         return {
             **self._first,
             **images,

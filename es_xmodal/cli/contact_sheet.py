@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from es_xmodal.catalog.images import primary_image
 from es_xmodal.cli.drawing import font_for, wrap
 from es_xmodal.search.result import Hit, SearchResult
 
@@ -70,7 +71,7 @@ def _hit_cell(
     sheet: Image.Image, pen: ImageDraw.ImageDraw, hit: Hit, images_root: Path, at: tuple[int, int]
 ) -> None:
     left, top = at
-    shown = hit.best_image or next(iter(hit.source.get("images", ())), None)
+    shown = hit.best_image or primary_image(hit.source.get("images", ()))
     if shown:
         _paste(sheet, images_root / shown, at)
     else:

@@ -24,6 +24,7 @@ COLOURS: dict[str, Colour] = {
     "image": (0, 158, 115),
     "visual": (204, 121, 167),
     "identifier": (213, 94, 0),
+    "fused": (86, 180, 233),
 }
 _OTHER: Colour = (120, 120, 120)
 _INK, _FAINT, _PAPER = (25, 25, 30), (110, 110, 120), (255, 255, 255)

@@ -38,6 +38,38 @@ _SHOWN = ("indexed", "updated", "unchanged", "rejected", "encoded_images", "enco
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of what did not make it. [default: CATALOG.rejects.jsonl here]",
 )
+@click.option(
+    "--pictures",
+    type=click.Choice(["best", "mean"]),
+    help="Of a product with several: the best match counts, or their mean. [default: best]",
+)
+@click.option(
+    "--role-weight", "roles", multiple=True, metavar="ROLE=W", help="detail=.5; 0: shown, not searched."
+)
+@click.option(
+    "--fuse",
+    type=click.Choice(["none", "add", "concat"]),
+    help="One vector for text and pictures of a product. [default: none]",
+)
+@click.option("--text-share", type=float, metavar="S", help="The text's part in it. [default: 0.5]")
+@click.option(
+    "--similarity",
+    type=click.Choice(["cosine", "dot_product", "l2_norm"]),
+    help="Of the vector fields. [default: the encoder's, cosine]",
+)
+@click.option(
+    "--vector-index",
+    metavar="TYPE|auto",
+    help="Kind of vector index, such as int8_hnsw; auto: by size, server and licence. [default: auto]",
+)
+@click.option(
+    "--expect", type=click.IntRange(1), metavar="N", help="Products in the end, where auto cannot know."
+)
+@click.option(
+    "--ocr/--no-ocr",
+    default=None,
+    help="Read the words on pictures too; photos then find by them. [default: no; extra `ocr`]",
+)
 @click.option("--rebuild", is_flag=True, help="Build a new version beside the old one, then swap.")
 @click.option("--shards", type=click.IntRange(1, 1024), help="Of a new index. [default: 1]")
 @click.option("--replicas", type=click.IntRange(0, 32), help="[default: one where there is a node for it]")
@@ -52,7 +84,7 @@ def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
     from es_xmodal.app import ingest_parts
     from es_xmodal.ingest.pipeline import run_ingest
 
-    settings = settings_for(url, encoder=encoder)
+    settings = settings_for(url, encoder=encoder, vector_index=asked["vector_index"], ocr=asked["ocr"])
     options = _options(settings, asked)
     root = asked["images_root"] or options.catalog.parent
     with ExitStack() as stack:
@@ -75,10 +107,35 @@ def _options(settings: Settings, asked: dict[str, Any]) -> Any:
         rejects=asked["rejects"],
         rebuild=asked["rebuild"],
         vector_index=settings.vector_index,
+        expect=asked["expect"],
+        combining=_combining(settings, asked),
         shards=asked["shards"],
         replicas=asked["replicas"],
         keep=asked["keep"],
     )
+
+
+def _combining(settings: Settings, asked: dict[str, Any]) -> Any:
+    from es_xmodal.index.combining import CombiningWish
+
+    roles = dict(_role(one) for one in asked["roles"])
+    return CombiningWish(
+        pictures=asked["pictures"] or settings.pictures,
+        fuse=asked["fuse"] or settings.fuse,
+        text_share=settings.text_share if asked["text_share"] is None else asked["text_share"],
+        similarity=asked["similarity"] or settings.similarity,
+        role_weights=roles or settings.role_weights,
+    )
+
+
+def _role(text: str) -> tuple[str, float]:
+    role, sign, weight = text.rpartition("=")
+    try:
+        return role.strip().lower(), float(weight if sign else "?")
+    except ValueError:
+        raise SettingsError(
+            f"--role-weight {text!r} is no pair", hint="write --role-weight detail=.5"
+        ) from None
 
 
 def _rename(text: str) -> tuple[str, str]:
@@ -114,6 +171,7 @@ def _print_report(report: IngestReport) -> None:
     from rich.table import Table
 
     from es_xmodal.cli.render import console
+    from es_xmodal.index.combining import Combining
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
@@ -124,7 +182,14 @@ def _print_report(report: IngestReport) -> None:
     out = console()
     out.print(table)
     what = "a new version" if report.rebuilt else "brought up to date"
-    out.print(f"{report.alias} → {report.index} ({what}, {report.seconds:.1f} s)")
+    if report.index is None:
+        out.print(f"not one row could be indexed, so {report.alias} is left as it was")
+    else:
+        out.print(f"{report.alias} → {report.index} ({what}, {report.seconds:.1f} s)")
+    if report.vector_index is not None:
+        out.print(f"vector index: {report.vector_index.type} ({report.vector_index.reason})")
+    if report.vectors != Combining():
+        out.print(str(report.vectors))
     if report.replaced:
         out.print(f"before: {report.replaced}; `es-xmodal index rollback --index {report.alias}` goes back")
     if report.rejects_file:

@@ -6,18 +6,19 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from es_xmodal.encoders.base import JOINT, VISUAL, EncoderInfo, Space
+from es_xmodal.encoders.base import JOINT, VISUAL, EncoderInfo
 from es_xmodal.errors import SettingsError
+from es_xmodal.index.combining import Combining, VectorField, vector_fields
 from es_xmodal.index.meta import KEY, IndexMeta
+from es_xmodal.index.quantisation import KINDS, kind_of
 
 IMAGE_SPACES = (JOINT, VISUAL)
 """Spaces that have a field below `images`."""
-
-_GRAPHS = ("hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
-_FLATS = ("flat", "int8_flat", "int4_flat", "bbq_flat")
+OCR_FIELDS = ("ocr", "grams")
+"""Fields below `tokens` for the words that stand on pictures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +32,12 @@ class IndexOptions:
     shards: int = 1
     replicas: int | None = None
     """None: as many as there are nodes for, at most one."""
+    ocr: bool = False
+    """Fields for the words that stand on pictures."""
+    combining: Combining = field(default_factory=Combining)
 
     def __post_init__(self) -> None:
-        if self.vector_index not in _GRAPHS + _FLATS:
-            raise SettingsError(
-                f"vector_index: {self.vector_index!r} is none", hint=f"one of {', '.join(_GRAPHS + _FLATS)}"
-            )
+        kind_of(self.vector_index)
         if self.shards < 1 or (self.replicas is not None and self.replicas < 0):
             raise SettingsError("an index has at least one shard and no fewer than 0 replicas")
 
@@ -46,7 +47,7 @@ class IndexOptions:
         Returns:
             Always explicit: the server's default changes with version, dimension and licence.
         """
-        if self.vector_index in _FLATS:
+        if KINDS[self.vector_index].structure != "hnsw":
             return {"type": self.vector_index}
         return {"type": self.vector_index, "m": self.m, "ef_construction": self.ef_construction}
 
@@ -69,18 +70,16 @@ def build_body(template: Mapping[str, Any], *, encoder: EncoderInfo, options: In
         settings.pop("auto_expand_replicas", None)
         settings["number_of_replicas"] = options.replicas
     properties = body["mappings"]["properties"]
-    spaces = {space.name: space for space in encoder.spaces}
-    images = properties["images"]["properties"]
     for name in IMAGE_SPACES:
-        space = spaces.get(name)
-        if space is None or "picture" not in space.modalities:
-            images.pop(name, None)
-        else:
-            images[name] = _vector_field(space, options)
-    if encoder.text_space is None:
-        properties.pop("text_vector", None)
-    else:
-        properties["text_vector"] = _vector_field(spaces[encoder.text_space], options)
+        properties["images"]["properties"].pop(name, None)
+    properties.pop("text_vector", None)
+    for one in vector_fields(options.combining, encoder.spaces, encoder.text_space).values():
+        outer, _, inner = one.path.partition(".")
+        place = properties[outer]["properties"] if inner else properties
+        place[inner or outer] = _vector_field(one, options)
+    if not options.ocr:
+        for name in OCR_FIELDS:
+            properties["tokens"]["properties"].pop(name, None)
     body["mappings"]["_meta"] = {}
     return body
 
@@ -114,12 +113,12 @@ def layout_of(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _vector_field(space: Space, options: IndexOptions) -> dict[str, Any]:
+def _vector_field(one: VectorField, options: IndexOptions) -> dict[str, Any]:
     return {
         "type": "dense_vector",
         "element_type": "float",
-        "dims": space.dim,
+        "dims": one.dim,
         "index": True,
-        "similarity": space.similarity,
+        "similarity": one.similarity,
         "index_options": options.index_options(),
     }

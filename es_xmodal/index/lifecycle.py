@@ -17,7 +17,7 @@ from es_xmodal.encoders.base import EncoderInfo
 from es_xmodal.errors import ClusterAnswerError, IndexBusyError, IndexStateError
 from es_xmodal.index.body import IndexOptions, build_body, layout_of, with_meta
 from es_xmodal.index.builder import forget, new_builder
-from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, LegCalibration, SpaceMeta
+from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, LegCalibration, OcrMeta, SpaceMeta
 from es_xmodal.index.names import physical_name, writer_alias
 from es_xmodal.index.target import find_indices, target_of
 from es_xmodal.index.versions import Version, busy, delete, list_versions, prune, serving_version, swap
@@ -38,18 +38,22 @@ class Blueprint:
     encoder: EncoderInfo
     text_fingerprint: str
     options: IndexOptions
+    ocr: OcrMeta | None = None
+    """How words on pictures are read; None: they are not."""
 
     @property
     def body(self) -> dict[str, Any]:
         """Settings and mappings, without `_meta`."""
-        return build_body(self.template, encoder=self.encoder, options=self.options)
+        options = replace(self.options, ocr=self.ocr is not None)
+        return build_body(self.template, encoder=self.encoder, options=options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """What `Build.finish` did."""
+    """What a finished ingest left behind."""
 
-    index: str
+    index: str | None
+    """Physical name; None where nothing could be written, so that what was there is left as it was."""
     replaced: str | None
     dropped: tuple[str, ...]
 
@@ -64,6 +68,7 @@ class Build:
         self.name = name
         self.index = meta.index
         self.writer = writer_alias(name, meta.builder.run_id)
+        self.reads_words = meta.ocr is not None
 
     def heartbeat(self) -> None:
         """Say that the builder lives, unless that was said a short time ago.
@@ -114,6 +119,18 @@ class Build:
         dropped = prune(self._client, self.name, keep=keep, before=replaced)
         return Finished(index=self.index, replaced=replaced, dropped=tuple(dropped))
 
+    def discard(self) -> Finished:
+        """Delete the new version, since nothing is in it that could serve.
+
+        Raises:
+            IndexBusyError: another run has taken the index away.
+            ClusterError: the cluster cannot be reached or refuses.
+        """
+        self._check_owner()
+        with cluster_errors(self._client, f"deleting index {self.index}"):
+            self._client.indices.delete(index=self.index)
+        return Finished(index=None, replaced=None, dropped=())
+
     def end(self) -> None:
         """Note that this run is over; a version that is not complete then counts as abandoned."""
         forget(self._meta.builder.run_id)
@@ -126,14 +143,17 @@ class Build:
                 hint="the old index still serves; run the same command again",
             )
 
-    def _write_meta(self, meta: IndexMeta) -> None:
+    def _check_owner(self) -> None:
         found = find_indices(self._client, self.index).get(self.index)
         owner = target_of(self.name, self.index, found).meta.builder.run_id if found else None
-        if owner != meta.builder.run_id:
+        if owner != self._meta.builder.run_id:
             raise IndexBusyError(
                 f"index {self.index} was taken away by another ingest",
                 hint="run one ingest of an index at a time; run this one again when the other is done",
             )
+
+    def _write_meta(self, meta: IndexMeta) -> None:
+        self._check_owner()
         with cluster_errors(self._client, f"writing _meta of index {self.index}"):
             self._client.indices.put_mapping(index=self.index, meta={KEY: meta.to_json()})
         self._meta = meta
@@ -264,7 +284,9 @@ def _new_meta(blueprint: Blueprint, index: str, builder: Builder) -> IndexMeta:
             spaces={s.name: SpaceMeta(dim=s.dim, similarity=s.similarity) for s in info.spaces},
         ),
         text_fingerprint=blueprint.text_fingerprint,
+        ocr=blueprint.ocr,
         layout=layout_of(blueprint.body),
+        combining=blueprint.options.combining,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         lease=time.time(),
         builder=builder,

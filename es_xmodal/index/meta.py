@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from es_xmodal.errors import FingerprintMismatchError, ForeignIndexError, IndexStateError
+from es_xmodal.errors import FingerprintMismatchError, ForeignIndexError, IndexStateError, SettingsError
+from es_xmodal.index.combining import Combining, parse_combining
 
 FORMAT = 1
 KEY = "es_xmodal"
@@ -33,8 +34,18 @@ class EncoderMeta:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OcrMeta:
+    """How the words on the pictures of an index were read."""
+
+    reader: str
+    """Fingerprint of the reader."""
+    grams: int
+    """How they were cut into pieces, `text.grams.FORMAT`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LegCalibration:
-    """How unrelated things score in one vector leg, in Elasticsearch's `_score` for cosine, (1 + cos) / 2."""
+    """How unrelated things score in one vector leg, as (1 + cos) / 2, whatever the field's similarity is."""
 
     floor: float
     """Mean over random pairs of unrelated things."""
@@ -74,6 +85,9 @@ class IndexMeta:
     builder: Builder
     calibration: Mapping[str, LegCalibration] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    ocr: OcrMeta | None = None
+    """None: the words on pictures were not read."""
+    combining: Combining = field(default_factory=Combining)
 
     def check_encoder(self, fingerprint: str) -> None:
         """Refuse an encoder whose vectors do not belong in this index.
@@ -96,6 +110,56 @@ class IndexMeta:
             FingerprintMismatchError: the index was built with another one.
         """
         self._check("tokeniser", self.text_fingerprint, fingerprint)
+
+    def check_combining(self, combining: Combining) -> None:
+        """Refuse to combine pictures and texts otherwise than in the rest of this index.
+
+        Args:
+            combining: that of the ingest.
+
+        Raises:
+            IndexStateError: the index was built with another one.
+        """
+        if combining != self.combining:
+            raise IndexStateError(
+                f"index {self.index} has {self.combining}; this ingest asks for {combining}",
+                hint="leave the options out to do as the index does, or make a new one with --rebuild",
+            )
+
+    def check_ocr(self, ocr: OcrMeta | None) -> None:
+        """Refuse to read pictures otherwise than those that are in this index were read.
+
+        Args:
+            ocr: how an ingest reads them; None: not at all.
+
+        Raises:
+            IndexStateError: only one of the two reads words.
+            FingerprintMismatchError: both do, and with another reader.
+        """
+        if (ocr is None) != (self.ocr is None):
+            has = "has the words on its pictures" if self.ocr else "was built without the words on its pictures"
+            flag = "with --ocr" if self.ocr else "without --ocr"
+            raise IndexStateError(
+                f"index {self.index} {has}",
+                hint=f"run ingest {flag}, or with --rebuild to make a new index beside it",
+            )
+        if ocr and self.ocr:
+            stored, current = (f"{one.reader}/{one.grams}" for one in (self.ocr, ocr))
+            self._check("reader of words", stored, current)
+
+    def check_grams(self, current: int) -> None:
+        """Refuse to compare the words on a photo by other pieces than the index holds.
+
+        The reader may be another one than that of the index: a word is a word, whoever reads it.
+
+        Args:
+            current: `text.grams.FORMAT`.
+
+        Raises:
+            FingerprintMismatchError: the index holds other pieces.
+        """
+        if self.ocr:
+            self._check("way of cutting words", f"grams-{self.ocr.grams}", f"grams-{current}")
 
     def _check(self, part: str, stored: str, current: str) -> None:
         if stored != current:
@@ -121,6 +185,7 @@ class IndexMeta:
                 },
             },
             "text": {"fingerprint": self.text_fingerprint},
+            **({"ocr": {"reader": self.ocr.reader, "grams": self.ocr.grams}} if self.ocr else {}),
             "layout": self.layout,
             "calibration": {
                 leg: {"floor": one.floor, "spread": one.spread} for leg, one in self.calibration.items()
@@ -135,6 +200,7 @@ class IndexMeta:
                 "machine": self.builder.machine,
             },
             "counts": dict(self.counts),
+            "combining": self.combining.to_json(),
         }
 
 
@@ -164,14 +230,14 @@ def parse_meta(index: str, mappings: Mapping[str, Any]) -> IndexMeta:
         )
     try:
         return _parse(index, found)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, SettingsError) as error:
         raise IndexStateError(
             f"index {index} carries a damaged _meta.{KEY}: {error!r}", hint="rebuild it with ingest --rebuild"
         ) from error
 
 
 def _parse(index: str, found: Mapping[str, Any]) -> IndexMeta:
-    encoder, builder = found["encoder"], found["builder"]
+    encoder, builder, ocr = found["encoder"], found["builder"], found.get("ocr")
     return IndexMeta(
         index=index,
         version=str(found["version"]),
@@ -186,6 +252,7 @@ def _parse(index: str, found: Mapping[str, Any]) -> IndexMeta:
             },
         ),
         text_fingerprint=str(found["text"]["fingerprint"]),
+        ocr=OcrMeta(reader=str(ocr["reader"]), grams=int(ocr["grams"])) if ocr else None,
         layout=str(found["layout"]),
         created=str(found["created"]),
         lease=float(found["lease"]),
@@ -201,4 +268,5 @@ def _parse(index: str, found: Mapping[str, Any]) -> IndexMeta:
             for leg, one in found.get("calibration", {}).items()
         },
         counts={name: int(count) for name, count in found.get("counts", {}).items()},
+        combining=parse_combining(found.get("combining", {})),
     )

@@ -40,6 +40,11 @@ class Target:
         return {name: one.get("index_options") or {} for name, one in self.vectors.items()}
 
     @property
+    def similarities(self) -> dict[str, str]:
+        """Dotted field -> similarity of every vector field."""
+        return {name: str(one.get("similarity", "cosine")) for name, one in self.vectors.items()}
+
+    @property
     def oversample(self) -> dict[str, float]:
         """Dotted field -> how many times `k` is rescored; exact fields are left out."""
         found = {name: oversample_of(options) for name, options in self.index_options.items()}

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from es_xmodal.encoders.base import JOINT
+from es_xmodal.encoders.base import JOINT, VISUAL
+from es_xmodal.index.fused import Fusing
 from es_xmodal.index.meta import LegCalibration
+from es_xmodal.ingest.combine import Combiner
 from es_xmodal.vectors import Matrix, Vector
 
 SAMPLE = 512
@@ -31,6 +33,12 @@ class Sampled:
     joint: Vector | None
     visual: Vector | None
     """In `visual`, or in `joint` where the encoder has no such space."""
+    fused: Vector | None = None
+    """The one vector for text and pictures, where the index has such a field."""
+    said: frozenset[str] = frozenset()
+    """Pieces of title, brand and the words on its pictures, where those are read."""
+    shown: frozenset[str] = frozenset()
+    """Pieces of the words on its pictures alone."""
 
 
 class Reservoir:
@@ -63,47 +71,83 @@ class Reservoir:
 def calibrate(
     sample: Sequence[Sampled],
     *,
-    text_space: str | None,
+    combiner: Combiner,
     encode_titles: Callable[[Sequence[str]], Mapping[str, Matrix]],
 ) -> dict[str, LegCalibration]:
     """Score unrelated pairs in each leg.
 
     Args:
         sample: see `Reservoir`.
-        text_space: space of the text leg, if the encoder has one.
+        combiner: how the index combines pictures and texts.
         encode_titles: titles -> space -> float32, shape [n, dim], unit rows.
 
     Returns:
-        Leg -> mean and standard deviation; a leg without pairs is left out.
+        Leg -> mean and standard deviation; a leg without pairs is left out. For one field for both, `fused`
+        is that of words and `fused_photo` that of photos.
     """
     asked = list(sample[:TITLES])
     titles = encode_titles([one.title for one in asked]) if asked else {}
-    pictures = [one for one in sample if one.joint is not None]
+    legs = _separate(sample, titles, combiner.text_space)
+    floors = {name: 2 * leg.floor - 1 for name, leg in legs.items()}
+    fusing = combiner.fusing(floors)
+    if fusing is None:
+        return {name: leg for name, leg in legs.items() if name in combiner.fields}
+    found = {name: legs[name] for name in fusing.needs if name in legs}
+    return found | _fused(sample, titles, fusing)
+
+
+def _separate(
+    sample: Sequence[Sampled], titles: Mapping[str, Matrix], text_space: str | None
+) -> dict[str, LegCalibration]:
+    """Each leg by itself; `photo` is that of photos in the joint space."""
+    asked = sample[:TITLES]
     legs: dict[str, LegCalibration | None] = {}
+    pictures = [(one, one.joint) for one in sample if one.joint is not None]
     if JOINT in titles:
-        legs["image"] = _leg(asked, titles[JOINT], pictures, [one.joint for one in pictures])
-    seen = [one for one in sample if one.visual is not None]
-    if seen:
-        views = [one.visual for one in seen if one.visual is not None]
-        legs["visual"] = _leg(seen, np.stack(views), seen, views)
+        legs["image"] = _leg(asked, titles[JOINT], pictures)
+    seen = [(one, one.visual) for one in sample if one.visual is not None]
+    for name, pairs in (("visual", seen), ("photo", pictures)):
+        if pairs:
+            legs[name] = _leg([one for one, _ in pairs], np.stack([vector for _, vector in pairs]), pairs)
     if text_space is not None and text_space in titles:
-        texts = [one for one in sample if one.text is not None]
-        legs["text"] = _leg(asked, titles[text_space], texts, [one.text for one in texts])
+        texts = [(one, one.text) for one in sample if one.text is not None]
+        legs["text"] = _leg(asked, titles[text_space], texts)
+    return {name: leg for name, leg in legs.items() if leg is not None}
+
+
+def _fused(
+    sample: Sequence[Sampled], titles: Mapping[str, Matrix], fusing: Fusing
+) -> dict[str, LegCalibration]:
+    """Words and photos as queries against the one vector of text and pictures."""
+    found = [(one, one.fused) for one in sample if one.fused is not None]
+    words = [
+        fusing.of_text({space: rows[at] for space, rows in titles.items()})
+        for at in range(len(sample[:TITLES]))
+    ]
+    shown = [one for one in sample if one.joint is not None and one.visual is not None]
+    photos = [
+        fusing.of_picture({JOINT: one.joint, VISUAL: one.visual})
+        for one in shown
+        if one.joint is not None and one.visual is not None
+    ]
+    legs = {
+        "fused": _leg(sample[:TITLES], np.stack(words), found) if words else None,
+        "fused_photo": _leg(shown, np.stack(photos), found) if photos else None,
+    }
     return {name: leg for name, leg in legs.items() if leg is not None}
 
 
 def _leg(
-    asked: Sequence[Sampled], queries: Matrix, found: Sequence[Sampled], vectors: Sequence[Vector | None]
+    asked: Sequence[Sampled], queries: Matrix, found: Sequence[tuple[Sampled, Vector]]
 ) -> LegCalibration | None:
-    """Mean and deviation of (1 + cos) / 2, Elasticsearch's `_score` for cosine, over unrelated pairs."""
-    targets = [vector for vector in vectors if vector is not None]
-    if not targets or not len(queries):
+    """Mean and deviation of (1 + cos) / 2 over unrelated pairs."""
+    if not found or not len(queries):
         return None
-    cosines = queries.astype(np.float64) @ np.stack(targets).astype(np.float64).T
-    unrelated = _differ(asked, found)
+    targets = np.stack([vector for _, vector in found]).astype(np.float64)
+    unrelated = _differ(asked, [one for one, _ in found])
     if unrelated.sum() < 2:
         return None
-    scores = (1.0 + cosines[unrelated]) / 2.0
+    scores = (1.0 + (queries.astype(np.float64) @ targets.T)[unrelated]) / 2.0
     return LegCalibration(floor=round(float(scores.mean()), 6), spread=round(float(scores.std()), 6))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from elasticsearch import Elasticsearch
@@ -11,12 +12,17 @@ from elasticsearch import Elasticsearch
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import search
 from es_xmodal.errors import CatalogError, IndexStateError
+from es_xmodal.index.combining import Combining
 from es_xmodal.index.lifecycle import Blueprint, Build, Finished, begin, check_layout, count_documents
+from es_xmodal.index.quantisation import Choice
 from es_xmodal.index.target import Target, load_target
 from es_xmodal.index.versions import list_versions, serving_version
 from es_xmodal.ingest.calibrate import Sampled, calibrate
+from es_xmodal.ingest.calibrate_words import calibrate_words
+from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.report import Tally
+from es_xmodal.ingest.vector_index import vector_index_for
 
 if TYPE_CHECKING:
     from es_xmodal.ingest.pipeline import IngestOptions, Parts
@@ -28,8 +34,12 @@ class Destination(ABC):
     """Where the rows go."""
 
     rebuilds: bool
+    vector_index: Choice
+    """Kind of the vector index, and why."""
     alias: str
     """Documents are written through it."""
+    combining: Combining
+    """How this index combines pictures and texts."""
 
     @abstractmethod
     def known_hashes(self, ids: Sequence[str]) -> dict[str, str]:
@@ -60,26 +70,32 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
         IndexStateError: the index is foreign, busy, or of another encoder, tokeniser or layout.
         ClusterError: the cluster cannot be reached or refuses.
     """
+    serving = serving_version(list_versions(parts.client, options.index))
+    there = serving.meta.combining if serving and serving.meta else None
+    combining = options.combining.over(there)
+    target = None if options.rebuild or serving is None else load_target(parts.client, options.index)
+    choice = vector_index_for(parts, options, combining, target)
     blueprint = Blueprint(
         name=options.index,
         template=parts.template,
         encoder=parts.encoder.info,
         text_fingerprint=parts.analyzer.fingerprint,
-        options=options.index_options,
+        ocr=parts.ocr.meta if parts.ocr else None,
+        options=replace(options.index_options(choice.type), combining=combining),
     )
-    serving = serving_version(list_versions(parts.client, options.index))
-    if options.rebuild or serving is None:
-        return NewVersion(begin(parts.client, blueprint), parts, options)
-    target = load_target(parts.client, options.index)
+    if target is None:
+        return NewVersion(begin(parts.client, blueprint), parts, options, combining, choice)
     target.meta.check_encoder(parts.encoder.info.fingerprint)
     target.meta.check_text(parts.analyzer.fingerprint)
+    target.meta.check_ocr(blueprint.ocr)
+    target.meta.check_combining(combining)
     check_layout(target.meta, blueprint)
     if options.shards not in (None, target.shards):
         raise IndexStateError(
             f"index {target.index} has {target.shards} shards, and the number cannot be changed in place",
             hint="run ingest with --rebuild to make a new index beside it",
         )
-    return Serving(parts.client, target, replicas=options.replicas)
+    return Serving(parts.client, target, choice, replicas=options.replicas)
 
 
 class NewVersion(Destination):
@@ -87,9 +103,13 @@ class NewVersion(Destination):
 
     rebuilds = True
 
-    def __init__(self, build: Build, parts: Parts, options: IngestOptions) -> None:
+    def __init__(
+        self, build: Build, parts: Parts, options: IngestOptions, combining: Combining, choice: Choice
+    ) -> None:
         self._build = build
-        self._text_space = parts.encoder.info.text_space
+        self.vector_index = choice
+        self._combiner = Combiner(combining, parts.encoder.info)
+        self.combining = combining
         self._keep = options.keep
         self._name = options.index
         self.alias = build.writer
@@ -105,16 +125,19 @@ class NewVersion(Destination):
     def finish(self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder) -> Finished:
         """Calibrate, check the count, mark complete, swap.
 
+        Without one good row the build is given up: an empty index must not replace one that serves.
+
         Raises:
-            CatalogError: not one row was good; an empty index must not take the place of one that serves.
+            CatalogError: the catalogue holds no rows at all, so there is nothing to look at either.
         """
+        if not tally["read"]:
+            raise CatalogError(f"the catalogue holds no rows, so {self._name} is left as it was")
         if not tally["indexed"]:
-            raise CatalogError(
-                f"none of the {tally['read']} rows could be indexed, so {self._name} is left as it was",
-                hint="the rejects file says why",
-            )
-        calibration = calibrate(sample, text_space=self._text_space, encode_titles=embedder.titles)
+            return self._build.discard()
+        calibration = calibrate(sample, combiner=self._combiner, encode_titles=embedder.titles)
         documents = tally["indexed"]
+        words = calibrate_words(sample, documents=documents) if self._build.reads_words else None
+        calibration |= {"ocr": words} if words else {}
         return self._build.finish(
             documents=documents,
             counts={"documents": documents, "without_image": tally["without_image"]},
@@ -132,10 +155,14 @@ class Serving(Destination):
 
     rebuilds = False
 
-    def __init__(self, client: Elasticsearch, target: Target, *, replicas: int | None) -> None:
+    def __init__(
+        self, client: Elasticsearch, target: Target, choice: Choice, *, replicas: int | None
+    ) -> None:
+        self.vector_index = choice
         self._client = client
         self._index = target.index
         self.alias = target.alias
+        self.combining = target.meta.combining
         if replicas is not None:
             with cluster_errors(client, f"setting the replicas of {target.index}"):
                 client.indices.put_settings(

@@ -97,7 +97,7 @@ class Embedder:
             shot.vectors, shot.failure = twin.vectors or shot.vectors, twin.failure or shot.failure
 
     def _texts(self, rows: Sequence[Row]) -> None:
-        space = self._encoder.info.text_space
+        space = self._loader.text_space
         if space is None or not rows:
             return
         texts = list(dict.fromkeys(row.text for row in rows))

@@ -17,21 +17,28 @@ from elasticsearch import Elasticsearch
 from es_xmodal.catalog.document import to_row
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.reader import read_catalog
-from es_xmodal.encoders.base import VISUAL, Encoder
+from es_xmodal.encoders.base import JOINT, VISUAL, Encoder
 from es_xmodal.errors import CatalogError
-from es_xmodal.index.body import IMAGE_SPACES, IndexOptions
+from es_xmodal.index.body import IndexOptions
+from es_xmodal.index.combining import CombiningWish
+from es_xmodal.index.quantisation import AUTO
 from es_xmodal.ingest.ahead import ahead, batched
 from es_xmodal.ingest.calibrate import Reservoir, Sampled
+from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.destination import Destination, open_destination
-from es_xmodal.ingest.document import WriteVector, as_base64, as_floats, dump_json, token_fields
+from es_xmodal.ingest.document import WriteVector, as_base64, as_floats, dump_json, token_fields, word_fields
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import IngestReport, Tally
 from es_xmodal.ingest.rows import Loader, Row, Shot
 from es_xmodal.ingest.sender import Item, Sender, SenderOptions
+from es_xmodal.ingest.words import OcrParts, ShotWords
 from es_xmodal.media.source import PictureSource
 from es_xmodal.store.vectors import VectorStore
 from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.text.grams import grams
+from es_xmodal.text.options import SEPARATOR
+from es_xmodal.vectors import Vector
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +61,8 @@ class Parts:
     """`mappings/product.json`."""
     base64_vectors: bool = False
     """Whether the server reads vectors as base64."""
+    ocr: OcrParts | None = None
+    """Reads the words on pictures; None: they are not read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +75,11 @@ class IngestOptions:
     rejects: Path | None = None
     """None: `<catalogue>.rejects.jsonl` in the working directory."""
     rebuild: bool = False
-    vector_index: str = "hnsw"
+    vector_index: str = AUTO
+    """A kind of vector index, or `auto`: the rule of `es_xmodal.index.quantisation`."""
+    expect: int | None = None
+    """Products that the index is to hold in the end, for `auto`; None: those of the catalogue."""
+    combining: CombiningWish = field(default_factory=CombiningWish)
     shards: int | None = None
     """None: 1 for a new index, what it has for one that is there."""
     replicas: int | None = None
@@ -82,10 +95,13 @@ class IngestOptions:
         name = self.catalog.name.removesuffix(".gz")
         return Path(f"{Path(name).stem}.rejects.jsonl")
 
-    @property
-    def index_options(self) -> IndexOptions:
-        """How a new index is laid out."""
-        return IndexOptions(vector_index=self.vector_index, shards=self.shards or 1, replicas=self.replicas)
+    def index_options(self, vector_index: str) -> IndexOptions:
+        """How a new index is laid out.
+
+        Args:
+            vector_index: the kind that was chosen.
+        """
+        return IndexOptions(vector_index=vector_index, shards=self.shards or 1, replicas=self.replicas)
 
 
 OnProgress = Callable[[Tally], None]
@@ -127,8 +143,6 @@ class _Run:
         self._tally = Tally()
         self._sample = Reservoir()
         self._write_vector: WriteVector = as_base64 if parts.base64_vectors else as_floats
-        spaces = {space.name for space in parts.encoder.info.spaces_of("picture")}
-        self._image_spaces = [name for name in IMAGE_SPACES if name in spaces]
 
     def run(self) -> IngestReport:
         start = time.perf_counter()
@@ -156,10 +170,13 @@ class _Run:
             dropped=done.dropped,
             rejects_file=str(options.rejects_path) if reasons else None,
             rejects_by_reason=reasons,
+            vectors=destination.combining,
+            vector_index=destination.vector_index,
         )
 
     def _move_rows(self, destination: Destination) -> None:
         parts = self._parts
+        self._combiner = Combiner(destination.combining, parts.encoder.info)
         self._loader = Loader(
             encoder=parts.encoder,
             text_fingerprint=parts.analyzer.fingerprint,
@@ -167,6 +184,8 @@ class _Run:
             pictures=parts.pictures,
             tally=self._tally,
             known_hashes=destination.known_hashes,
+            words=ShotWords(parts.ocr, self._tally) if parts.ocr else None,
+            combining=destination.combining,
         )
         self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
         sender = Sender(
@@ -206,7 +225,7 @@ class _Run:
             self._loader.decode,
             rows,
             depth=2 * side,
-            skip=lambda row: None if row.undecoded and not row.unchanged else row,
+            skip=lambda row: row if self._loader.waits_for_nothing(row) else None,
         )
         group: list[Row] = []
         pictures = 0
@@ -239,7 +258,7 @@ class _Run:
             failed = True
             self._tally.add("failed_texts")
             self._rejects.add(_reject(row, "encode", "title", f"no_vector: {row.text_failure}"))
-        if not any(shot.failure is None for shot in row.shots):
+        if not any(shot.failure is None and shot.weight > 0 for shot in row.shots):
             self._tally.add("without_image")
         if failed:
             row.hash = self._loader.rehash(row)
@@ -248,28 +267,39 @@ class _Run:
             return
         with self._tally.time("tokenise"):
             tokens = token_fields(row.product, self._parts.analyzer)
-        self._sample.add(partial(_sampled, row))
-        body = self._document(row, tokens)
+            if self._parts.ocr:
+                tokens |= word_fields(row.product, row.words, self._parts.analyzer)
+        vectors = self._combiner.document(row.text_vector, row.shots)
+        self._sample.add(partial(_sampled, row, vectors, self._combiner, tokens.get("grams", "")))
+        body = self._document(row, tokens, vectors)
         row.forget_vectors()
         sender.add(Item(row=row, id=row.product.id, body=body))
 
-    def _document(self, row: Row, tokens: Mapping[str, str]) -> bytes:
+    def _document(self, row: Row, tokens: Mapping[str, str], vectors: Mapping[str, Vector]) -> bytes:
         document = {**row.document, "tokens": tokens, "row_hash": row.hash}
         if row.shots:
             document["images"] = [self._image(shot) for shot in row.shots]
-        if row.text_vector is not None:
-            document["text_vector"] = self._write_vector(row.text_vector)
+        for leg, vector in vectors.items():
+            document[self._combiner.fields[leg].path] = self._write_vector(vector)
         return dump_json(document)
 
     def _image(self, shot: Shot) -> dict[str, Any]:
-        found = {name: shot.vectors[name] for name in self._image_spaces if name in shot.vectors}
-        return {"ref": shot.ref, **{name: self._write_vector(vector) for name, vector in found.items()}}
+        spaces = self._combiner.image_spaces
+        found = {name: shot.vectors[name] for name in spaces if name in shot.vectors}
+        said = {"role": shot.role, "weight": shot.own_weight}
+        known = {name: value for name, value in said.items() if value is not None}
+        return {
+            "ref": shot.ref,
+            **known,
+            **{name: self._write_vector(vector) for name, vector in found.items()},
+        }
 
     def _report_failure(self, row: Row, shot: Shot) -> bool:
-        if shot.failure is None:
+        failure = shot.failure or shot.words_failure
+        if failure is None:
             return False
-        stage, code, reason = shot.failure
-        self._tally.add("failed_pictures")
+        stage, code, reason = failure
+        self._tally.add("failed_pictures" if shot.failure else "failed_ocr")
         self._rejects.add(_reject(row, stage, f"images[{shot.number}]", f"{code}: {reason}"))
         return True
 
@@ -297,19 +327,25 @@ def _reject(row: Row, stage: str, field_name: str | None, reason: str) -> Reject
     )
 
 
-def _sampled(row: Row) -> Sampled:
+def _sampled(row: Row, vectors: Mapping[str, Vector], combiner: Combiner, pieces: str) -> Sampled:
+    """What unrelated pairs are made of: what the index holds, or one picture where it holds them all."""
+    shown = (
+        next((shot.vectors for shot in row.shots if shot.vectors), {})
+        if combiner.image_spaces
+        else combiner.means(row.shots)
+    )
     # Copies: a row of a batch's matrix would keep the whole matrix alive as long as the sample lives.
-    vectors = {
-        name: vector.copy()
-        for name, vector in next((shot.vectors for shot in row.shots if shot.vectors), {}).items()
-    }
+    pictures = {name: vector.copy() for name, vector in shown.items()}
     product = row.product
     return Sampled(
         group=product.group_id or product.id,
         title=product.title,
         text=None if row.text_vector is None else row.text_vector.copy(),
-        joint=vectors.get("joint"),
-        visual=vectors.get(VISUAL, vectors.get("joint")),
+        joint=pictures.get(JOINT),
+        visual=pictures.get(VISUAL, pictures.get(JOINT)),
+        fused=vectors.get("fused"),
+        said=frozenset(pieces.split(SEPARATOR)) - {""},
+        shown=frozenset(grams(row.words)),
     )
 
 

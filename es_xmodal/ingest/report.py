@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from es_xmodal.index.combining import Combining
+from es_xmodal.index.quantisation import Choice
+
 COUNTS: Final = (
     "read",
     "indexed",
@@ -22,11 +25,15 @@ COUNTS: Final = (
     "encoded_images",
     "encoded_texts",
     "reused_vectors",
+    "ocr_images",
+    "reused_ocr",
+    "failed_ocr",
 )
 STAGES: Final = (
     "read",
     "load",
     "decode",
+    "ocr",
     "encode_images",
     "encode_texts",
     "store",
@@ -111,8 +118,8 @@ class IngestReport:
     counts: Mapping[str, int]
     seconds_by_stage: Mapping[str, float]
     seconds: float
-    index: str
-    """Physical name of the index that was written."""
+    index: str | None
+    """Physical name of the index that was written; None where not one row was good, so that none was."""
     alias: str
     rebuilt: bool
     """Whether a new version was built; otherwise the one that serves was updated."""
@@ -121,6 +128,10 @@ class IngestReport:
     dropped: tuple[str, ...] = ()
     rejects_file: str | None = None
     rejects_by_reason: Mapping[str, int] = field(default_factory=dict)
+    vectors: Combining = field(default_factory=Combining)
+    """How the index combines pictures and texts."""
+    vector_index: Choice | None = None
+    """Kind of the vector index, and why."""
 
     @property
     def clean(self) -> bool:
@@ -144,4 +155,6 @@ class IngestReport:
             "dropped": list(self.dropped),
             "rejects_file": self.rejects_file,
             "rejects_by_reason": dict(self.rejects_by_reason),
+            "vectors": self.vectors.to_json(),
+            "vector_index": self.vector_index.to_json() if self.vector_index else None,
         }

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from es_xmodal.catalog.document import to_document
-from es_xmodal.catalog.product import Product
+from es_xmodal.catalog.product import ImageNote, Product
 from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import PictureError
+from es_xmodal.index.combining import Combining, text_source
 from es_xmodal.ingest.document import row_hash, text_for_vector
 from es_xmodal.ingest.report import Tally
+from es_xmodal.ingest.words import ShotWords, Words
 from es_xmodal.media.picture import content_hash, decode_picture
 from es_xmodal.media.source import PictureSource
 from es_xmodal.store.vectors import VectorStore, vector_key
@@ -31,11 +33,22 @@ class Shot:
     """Stage, code and reason why it is not used."""
     prepared: Any = None
     vectors: dict[str, Vector] = field(default_factory=dict)
+    role: str | None = None
+    own_weight: float | None = None
+    """What the row gives as its weight."""
+    weight: float = 1.0
+    """Its part in the mean of the product's pictures; 0: it is shown, and not searched."""
+    words: Words | None = None
+    """What stands on it; None: not read, or not yet."""
+    words_failure: tuple[str, str, str] | None = None
+    """Stage, code and reason why the words on a picture that is used are not known."""
 
     @property
     def mark(self) -> str:
         """What the row's hash sees of it."""
-        return self.content if self.failure is None else f"!{self.failure[1]}:{self.content}"
+        said = "" if self.role is None and self.own_weight is None else f"|{self.role}|{self.own_weight}"
+        mark = self.content if self.failure is None else f"!{self.failure[1]}:{self.content}"
+        return mark + said + ("" if self.words_failure is None else "|!words")
 
     def fail(self, error: PictureError) -> None:
         """Note why the picture is not used."""
@@ -65,7 +78,12 @@ class Row:
     @property
     def undecoded(self) -> list[Shot]:
         """Pictures that still need a vector."""
-        return [shot for shot in self.shots if shot.failure is None and not shot.vectors]
+        return [shot for shot in self.shots if shot.failure is None and not shot.vectors and shot.weight > 0]
+
+    @property
+    def words(self) -> list[str]:
+        """What stands on its pictures."""
+        return [word.text for shot in self.shots for word in shot.words or ()]
 
     def forget_vectors(self) -> None:
         """Let go of what the document's body holds by now; the row itself waits for its confirmation."""
@@ -85,6 +103,14 @@ class Loader:
     tally: Tally
     known_hashes: Callable[[Sequence[str]], dict[str, str]]
     """Ids -> hashes of the documents that the index holds."""
+    words: ShotWords | None = None
+    """Reads the words on pictures; None: they are not read."""
+    combining: Combining = field(default_factory=Combining)
+
+    @property
+    def text_space(self) -> str | None:
+        """The space in which products' texts are embedded; None: they are not."""
+        return text_source(self.combining, self.encoder.info.text_space)
 
     def load(self, products: Sequence[Product]) -> list[Row]:
         """Read and hash pictures, see which rows changed, look up vectors.
@@ -108,10 +134,16 @@ class Loader:
             with self.tally.time("store"):
                 self._find_pictures([shot for row in changed for shot in row.undecoded])
                 self._find_texts(changed)
+                if self.words:
+                    self.words.find([shot for row in changed for shot in row.shots if shot.failure is None])
             return rows
 
+    def waits_for_nothing(self, row: Row) -> bool:
+        """Whether `decode` has nothing to do for a row."""
+        return row.unchanged or not (row.undecoded or self._unread(row))
+
     def decode(self, row: Row) -> Row:
-        """Decode and prepare the pictures that the store does not know.
+        """Decode and prepare the pictures that the store does not know, and read the words on them.
 
         Args:
             row: as `load` returned it.
@@ -119,21 +151,37 @@ class Loader:
         Returns:
             The same row.
         """
-        with self.tally.time("decode"):
-            for shot in row.undecoded:
+        undecoded = {id(shot) for shot in row.undecoded}
+        unread = {id(shot) for shot in self._unread(row)}
+        for shot in row.shots:
+            if id(shot) in undecoded | unread:
                 try:
-                    data = self.pictures.read(shot.ref)
-                    if content_hash(data) != shot.content:
-                        raise PictureError("the file changed while it was read", code="changed")
-                    side = self.encoder.info.decode_side
-                    shot.prepared = self.encoder.prepare(decode_picture(data, source=shot.ref, max_side=side))
+                    self._look_at(shot, encode=id(shot) in undecoded, read=id(shot) in unread)
                 except PictureError as error:
                     shot.fail(error)
-            return row
+        return row
+
+    def _look_at(self, shot: Shot, *, encode: bool, read: bool) -> None:
+        with self.tally.time("decode"):
+            data = self.pictures.read(shot.ref)
+            if content_hash(data) != shot.content:
+                raise PictureError("the file changed while it was read", code="changed")
+            if encode:
+                picture = decode_picture(data, source=shot.ref, max_side=self.encoder.info.decode_side)
+                shot.prepared = self.encoder.prepare(picture)
+        if self.words and read:
+            self.words.read(shot, data)
+
+    def _unread(self, row: Row) -> list[Shot]:
+        """Pictures whose words are still to be read."""
+        if not self.words:
+            return []
+        return [shot for shot in row.shots if shot.failure is None and shot.words is None and shot.weight > 0]
 
     def rehash(self, row: Row) -> str:
         """Return the row's hash as it is now, failed pictures and text included."""
         marks = [shot.mark for shot in row.shots] + (["!text"] if row.text_failure else [])
+        marks += [self.words.fingerprint] if self.words else []
         info = self.encoder.info
         return row_hash(row.document, marks, encoder=info.fingerprint, text=self.text_fingerprint)
 
@@ -167,7 +215,7 @@ class Loader:
         return [shot for shot in shots if shot.vectors]
 
     def _row(self, product: Product) -> Row:
-        shots = [Shot(number=at, ref=ref) for ref, at in _places(product.images).items()]
+        shots = [self._shot(product, ref, at) for ref, at in _places(product.images).items()]
         for shot in shots:
             try:
                 shot.content = content_hash(self.pictures.read(shot.ref))
@@ -178,16 +226,21 @@ class Loader:
             document=to_document(product),
             shots=shots,
             hash="",
-            text=text_for_vector(product) if self.encoder.info.text_space else "",
+            text=text_for_vector(product) if self.text_space else "",
         )
         row.hash = self.rehash(row)
         return row
+
+    def _shot(self, product: Product, ref: str, number: int) -> Shot:
+        note = product.image_notes.get(ref, ImageNote())
+        weight = self.combining.weight(note.role, note.weight)
+        return Shot(number=number, ref=ref, role=note.role, own_weight=note.weight, weight=weight)
 
     def _find_pictures(self, shots: Sequence[Shot]) -> None:
         self.tally.add("reused_vectors", len(self.find(shots)))
 
     def _find_texts(self, rows: Sequence[Row]) -> None:
-        space = self.encoder.info.text_space
+        space = self.text_space
         if space is None or not rows:
             return
         found = self.store.get_many([self.text_key(row.text, space) for row in rows])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from es_xmodal.catalog.images import primary_image
 from es_xmodal.query.facets import PlannedFacet
 from es_xmodal.query.fusion import Fused, Ledger
 from es_xmodal.query.legs import PICTURE_LEGS, Leg, leg_kind
@@ -24,7 +25,8 @@ class RankedHit:
         rank: place in the whole ranking, from 1.
         ledger: the account of its score.
         source: the stored document, without tokens and vectors.
-        best_image: reference of the picture that fits best; None when no picture took part.
+        best_image: reference of the picture that fits best, or of the product's first one where its
+            pictures share one vector; None when no picture took part.
         collapse_key: what it is a variant of; None where variants are hits of their own.
     """
 
@@ -131,12 +133,13 @@ def read_hits(answer: Answer, fused: Fused, *, offset: int) -> list[RankedHit]:
 
 
 def _hit(row: Answer, fused: Fused, rank: int) -> RankedHit:
+    ledger = fused.ledger(row["_id"], row.get("matched_queries", {}))
     return RankedHit(
         id=row["_id"],
         rank=rank,
-        ledger=fused.ledger(row["_id"], row.get("matched_queries", {})),
+        ledger=ledger,
         source=row["_source"],
-        best_image=_best_image(row.get("inner_hits", {})),
+        best_image=_best_image(row.get("inner_hits", {})) or _first_image(row["_source"], ledger),
         collapse_key=next(iter(row.get("fields", {}).get(COLLAPSE_KEY, ())), None),
     )
 
@@ -148,3 +151,11 @@ def _best_image(inner: Mapping[str, Any]) -> str | None:
             ref: str | None = hit["_source"].get("ref")
             return ref
     return None
+
+
+def _first_image(source: Mapping[str, Any], ledger: Ledger) -> str | None:
+    """Where pictures were compared as one, none of them fits best: the product's first one is shown."""
+    compared = any(
+        leg_kind(name) in PICTURE_LEGS and leg.raw is not None for name, leg in ledger.legs.items()
+    )
+    return primary_image(source.get("images") or ()) if compared else None

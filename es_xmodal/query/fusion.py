@@ -227,8 +227,7 @@ def convex_scales(legs: Sequence[Leg], tops: Mapping[str, float], min_spreads: f
     for leg in legs:
         if leg.name not in tops:
             continue
-        floor = leg.calibration.floor if leg.calibration else 0.0
-        least = leg.calibration.spread * min_spreads if leg.calibration else 0.0
+        floor, least = leg.bounds(min_spreads)
         span = max(tops[leg.name] - floor, least)
         if span > 0:
             weight = leg.weight if leg.pinned else leg.weight / total

@@ -6,21 +6,50 @@ to products that are already named by id, under a `_name`, so that Elasticsearch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import Any
 
+from es_xmodal.query.similarity import DEFAULT, LINEAR, least_similarity, score_of
 from es_xmodal.query.view import Calibration
 from es_xmodal.vectors import Vector
 
 Clause = dict[str, Any]
 
-VECTOR_FIELDS = {"text": "text_vector", "image": "images.joint", "visual": "images.visual"}
-PICTURE_LEGS = ("visual", "image")
+VECTOR_FIELDS = {
+    "text": "text_vector",
+    "image": "images.joint",
+    "visual": "images.visual",
+    "fused": "fused_vector",
+}
+MEAN_FIELDS = {"image": "image_vector", "visual": "visual_vector"}
+"""Where an index that keeps the mean of a product's pictures has it."""
+PICTURE_LEGS = ("visual", "image", "fused")
 """Legs that look at pictures, the one whose best picture is shown first."""
 MAX_CANDIDATES = 10_000
 """Elasticsearch's limit for `num_candidates`."""
+DEFAULT_OVERSAMPLE = 2.0
+"""So many times `k` candidates are scored again exactly where vectors are quantised."""
+
+
+def fields_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """Which vector fields an index has.
+
+    Args:
+        fields: dotted field name to Elasticsearch type.
+
+    Returns:
+        Leg to its field, in the order of the legs; a leg that the index cannot answer is absent.
+    """
+    found = {}
+    for leg, field in VECTOR_FIELDS.items():
+        for name in (field, MEAN_FIELDS.get(leg, "")):
+            if name in fields:
+                found[leg] = name
+                break
+    return found
 
 
 def leg_kind(name: str) -> str:
@@ -64,6 +93,14 @@ class LexicalLeg:
         """The clause that scores named products; `ids` and `count` matter to vector legs only."""
         return {"bool": {"must": [self.clause], "boost": boost, "_name": self.name}}
 
+    def bounds(self, spreads: float) -> tuple[float, float]:
+        """Raw score that is the leg's floor, and the least span above it.
+
+        Args:
+            spreads: how many spreads a leg must reach to fill its scale.
+        """
+        return 0.0, self.calibration.spread * spreads if self.calibration else 0.0
+
     def relevant(self, spreads: float, ids: Clause | None, count: int) -> Clause:
         """The clause that products meet which are relevant by their words."""
         return self.strict or self.clause
@@ -80,8 +117,11 @@ class VectorLeg:
         name: `text`, `image` or `visual`; `image:picture-2` where a late composition split it.
         weight: share of the leg in the fused score.
         vector: the query vector.
-        calibration: floor and spread of the leg's `_score`.
+        calibration: floor and spread of unrelated pairs, as `(1 + cosine) / 2`.
+        path: the index's field; empty: the one of `VECTOR_FIELDS`.
+        similarity: of that field.
         quantised: ask for exact scores by rescoring (Elasticsearch 8.18 and later).
+        oversample: how many times `k` candidates are rescored.
         pinned: see `LexicalLeg`.
     """
 
@@ -89,7 +129,10 @@ class VectorLeg:
     weight: float
     vector: Vector
     calibration: Calibration | None = None
+    path: str = ""
+    similarity: str = DEFAULT
     quantised: bool = False
+    oversample: float = DEFAULT_OVERSAMPLE
     pinned: bool = False
 
     @property
@@ -100,7 +143,7 @@ class VectorLeg:
     @property
     def field(self) -> str:
         """The index's field."""
-        return VECTOR_FIELDS[self.kind]
+        return self.path or VECTOR_FIELDS[self.kind]
 
     @property
     def nested(self) -> bool:
@@ -118,13 +161,17 @@ class VectorLeg:
             "field": self.field,
             "query_vector": self._numbers,
             "k": k,
-            "num_candidates": min(MAX_CANDIDATES, max(2 * k, 200)),
+            "num_candidates": min(MAX_CANDIDATES, max(2 * k, ceil(k * self._rescored), 200)),
         }
         if filters:
             knn["filter"] = list(filters)
         if self.quantised:
-            knn["rescore_vector"] = {"oversample": 2.0}
+            knn["rescore_vector"] = {"oversample": self.oversample}
         return knn
+
+    @property
+    def _rescored(self) -> float:
+        return self.oversample if self.quantised else 0.0
 
     def retrieve(self, window: int, filters: Sequence[Clause]) -> Clause:
         """The body that finds the leg's best `window` products; top level, so `k` holds over all shards."""
@@ -158,6 +205,23 @@ class VectorLeg:
             }
         }
 
+    def bounds(self, spreads: float) -> tuple[float, float]:
+        """Where the leg's scale begins.
+
+        Args:
+            spreads: how many spreads above the floor a leg must reach to fill its scale.
+
+        Returns:
+            Raw score of unrelated pairs, and the least span above it; 0 where the leg was not calibrated.
+        """
+        if self.calibration is None:
+            return 0.0, 0.0
+        level, above = self.calibration.floor, self.calibration.spread * spreads
+        floor = score_of(self.similarity, level)
+        if self.similarity in LINEAR:
+            return floor, above
+        return floor, score_of(self.similarity, level + above) - floor
+
     def relevant(self, spreads: float, ids: Clause | None, count: int) -> Clause | None:
         """The clause that products meet which lie well above what unrelated pairs score.
 
@@ -171,9 +235,10 @@ class VectorLeg:
         """
         if self.calibration is None:
             return None
-        least = self.calibration.floor + spreads * self.calibration.spread
-        # `similarity` is the cosine itself, the calibration that of `_score`, (1 + cosine) / 2.
-        knn: Clause = {"knn": {**self._knn(count, [ids] if ids else []), "similarity": 2 * least - 1}}
+        least = least_similarity(self.similarity, self.calibration.floor + spreads * self.calibration.spread)
+        if least is None:
+            return {"match_none": {}}
+        knn: Clause = {"knn": {**self._knn(count, [ids] if ids else []), "similarity": least}}
         return {"nested": {"path": "images", "query": knn}} if self.nested else knn
 
     def without(self, constant: float) -> Clause | None:

@@ -20,7 +20,7 @@ OWN_FUSIONS: tuple[Fusion, ...] = ("convex", "rrf", "boost")
 FUSIONS: tuple[Fusion, ...] = (*OWN_FUSIONS, "server-linear", "server-rrf")
 CLIENT_FORMS: Mapping[Fusion, Fusion] = {"server-linear": "convex", "server-rrf": "rrf"}
 """What stands in for a fusion of the server's own where the server does not do it."""
-LEGS = ("identifier", "lexical", "text", "image", "visual")
+LEGS = ("identifier", "lexical", "text", "image", "visual", "fused", "ocr")
 Composed = Literal["early", "late"]
 Composing = Literal["auto", "early", "late"]
 COMPOSITIONS: tuple[Composing, ...] = ("auto", "early", "late")

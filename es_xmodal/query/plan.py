@@ -23,12 +23,14 @@ from es_xmodal.query.facets import PlannedFacet, facet_aggregations, plan_facets
 from es_xmodal.query.filters import Filter, filter_clause
 from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
 from es_xmodal.query.identifiers import possible_identifiers
-from es_xmodal.query.legs import VECTOR_FIELDS, Leg, LexicalLeg, VectorLeg, leg_kind
+from es_xmodal.query.legs import DEFAULT_OVERSAMPLE, Leg, LexicalLeg, VectorLeg, fields_of, leg_kind
 from es_xmodal.query.lexical import lexical_clause, strict_clause
-from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Query
+from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Mode, Query
+from es_xmodal.query.ocr import OCR, ocr_leg, why_no_leg
 from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
-from es_xmodal.query.profile import DEFAULT_PROFILE, Profile, ProfileName, QueryClass
+from es_xmodal.query.profile import DEFAULT_PROFILE, FUSED, Profile, ProfileName, QueryClass
 from es_xmodal.query.server import retriever_body, server_fusion, server_weights, settle
+from es_xmodal.query.similarity import DEFAULT
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.terms import Term
 from es_xmodal.query.view import IndexView, Signals
@@ -40,7 +42,20 @@ SEARCH_PARAMS = {"search_type": "dfs_query_then_fetch"}
 RANK_PARAMS = {**SEARCH_PARAMS, "include_named_queries_score": "true"}
 SERVER_RANK_PARAMS = {"include_named_queries_score": "true"}
 """A retriever takes BM25 statistics from each shard alone, so the legs beside it must too."""
-SOURCE = {"excludes": ["tokens", "images.joint", "images.visual", "text_vector", "row_hash"]}
+SOURCE = {
+    "excludes": [
+        "tokens",
+        "images.joint",
+        "images.visual",
+        "text_vector",
+        "image_vector",
+        "visual_vector",
+        "fused_vector",
+        "row_hash",
+    ]
+}
+PHOTO = "fused_photo"
+"""Key of the calibration of the leg `fused` for a query that is a photo."""
 SORT: list[Any] = ["_score", {"id": "asc"}]
 
 
@@ -262,7 +277,8 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
     Raises:
         QueryError: a filter names a field that the index does not have.
     """
-    weights = profile.weights(query, signals.terms)
+    one_leg = FUSED in fields_of(view.fields)
+    weights = (profile.fused_weights if one_leg else profile.weights)(query, signals.terms)
     legs: list[Leg] = []
     identifiers = possible_identifiers(query.text)
     if identifiers and "identifier" in weights and "identifier_keys" in view.fields:
@@ -270,7 +286,9 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
     if query.text and "lexical" in weights:
         legs.append(_lexical_leg(query, signals, weights["lexical"], profile))
-    legs += _vector_legs(signals, weights, view)
+    legs += _vector_legs(signals, weights, view, query.mode)
+    read = ocr_leg(signals, weights[OCR], view) if OCR in weights else None
+    legs += [read] if read else []
     if not legs:
         raise QueryError(
             f"no leg can answer a query of mode {query.mode}",
@@ -301,23 +319,35 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         warnings=(
             *instead,
             *_warnings(signals, profile),
-            *_idle(query, legs),
+            *_idle(query, legs, why_no_leg(signals, view)),
             *_unheard(query, signals, legs),
         ),
     )
 
 
-def _vector_legs(signals: Signals, weights: Mapping[str, float], view: IndexView) -> list[VectorLeg]:
+def _calibrated_as(name: str, mode: Mode) -> str:
+    """A photo meets one vector of text and pictures otherwise than words do."""
+    kind, _, term = name.partition(":")
+    photo = term.startswith("picture") if term else mode == "image"
+    return PHOTO if kind == FUSED and photo else kind
+
+
+def _vector_legs(
+    signals: Signals, weights: Mapping[str, float], view: IndexView, mode: Mode
+) -> list[VectorLeg]:
     return [
         VectorLeg(
             name=name,
             weight=weights[kind] * signals.shares.get(name, 1.0),
             vector=vector,
-            calibration=view.calibration.get(kind),
-            quantised=view.quantised,
+            calibration=view.calibration.get(_calibrated_as(name, mode)) or view.calibration.get(kind),
+            path=path,
+            similarity=view.similarities.get(path, DEFAULT),
+            quantised=view.quantised and (not view.oversample or path in view.oversample),
+            oversample=view.oversample.get(path, DEFAULT_OVERSAMPLE),
         )
-        for kind, field_name in VECTOR_FIELDS.items()
-        if kind in weights and field_name in view.fields
+        for kind, path in fields_of(view.fields).items()
+        if kind in weights
         for name, vector in signals.vectors.items()
         if leg_kind(name) == kind
     ]
@@ -356,16 +386,20 @@ def _lexical_leg(query: Query, signals: Signals, weight: float, profile: Profile
 
 def _possible(query: Query, view: IndexView) -> list[str]:
     legs = ["lexical", "text"] if query.text else []
-    legs += ["image"] + (["visual"] if query.pictures else [])
-    return [leg for leg in legs if leg == "lexical" or VECTOR_FIELDS[leg] in view.fields]
+    legs += ["image"] + (["visual"] if query.pictures else []) + [FUSED]
+    there = fields_of(view.fields)
+    return [leg for leg in legs if leg == "lexical" or leg in there]
 
 
-def _idle(query: Query, legs: list[Leg]) -> tuple[str, ...]:
+def _idle(query: Query, legs: list[Leg], why_no_ocr: str) -> tuple[str, ...]:
     """A weight that cannot have an effect is said, not passed over."""
     able = {leg.kind for leg in legs}
+    if FUSED in able and FUSED not in query.weights:  # its weight is made of theirs
+        able |= {"text", "image", "visual"}
     idle = [name for name, weight in query.weights.items() if weight > 0 and name not in able]
     why = f"nothing in this index answers a query of mode {query.mode} there"
-    return tuple(f"the weight of {name} has no effect: {why}" for name in idle)
+    reasons = {OCR: why_no_ocr if query.pictures else why}
+    return tuple(f"the weight of {name} has no effect: {reasons.get(name, why)}" for name in idle)
 
 
 def _warnings(signals: Signals, profile: Profile) -> tuple[str, ...]:

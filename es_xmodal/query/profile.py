@@ -28,13 +28,16 @@ MAX_WORDS = 1024
 _WORDS_LEGS = ("lexical", "text", "image")
 LEGS_OF: Mapping[str, tuple[str, ...]] = {
     "text": _WORDS_LEGS,
-    "image": ("visual", "image"),
-    "text+image": (*_WORDS_LEGS, "visual"),
+    "image": ("visual", "image", "ocr"),
+    "text+image": (*_WORDS_LEGS, "visual", "ocr"),
     "short": _WORDS_LEGS,
     "long": _WORDS_LEGS,
     "identifier": _WORDS_LEGS,
 }
 """Class of a query to the legs that can answer it."""
+FUSED = "fused"
+"""The leg of an index with one vector for text and pictures; a row may name it beside those of `LEGS_OF`."""
+_STANDS_FOR = ("text", "image", "visual")
 TOKEN_FIELDS = ("tokens.title", "tokens.attributes", "tokens.description")
 ORIGINAL_FIELDS = (
     "title",
@@ -52,8 +55,8 @@ _NAME = re.compile(r"[\w][\w.-]{0,63}")
 def _convex() -> dict[str, Weights]:
     return {
         "text": {"lexical": 0.4, "text": 0.4, "image": 0.2},
-        "image": {"visual": 0.8, "image": 0.2},
-        "text+image": {"lexical": 0.2, "text": 0.2, "image": 0.2, "visual": 0.4},
+        "image": {"visual": 0.8, "image": 0.2, "ocr": 0.6},
+        "text+image": {"lexical": 0.2, "text": 0.2, "image": 0.2, "visual": 0.4, "ocr": 0.3},
         "long": {"lexical": 0.5, "text": 0.4, "image": 0.1},
     }
 
@@ -62,8 +65,8 @@ def _boost() -> dict[str, Weights]:
     # Raw scores: BM25 has no upper end, a cosine `_score` lies in [0, 1].
     return {
         "text": {"lexical": 1.0, "text": 20.0, "image": 10.0},
-        "image": {"visual": 1.0, "image": 0.25},
-        "text+image": {"lexical": 1.0, "text": 10.0, "image": 10.0, "visual": 20.0},
+        "image": {"visual": 1.0, "image": 0.25, "ocr": 0.015},
+        "text+image": {"lexical": 1.0, "text": 10.0, "image": 10.0, "visual": 20.0, "ocr": 0.3},
     }
 
 
@@ -176,6 +179,23 @@ class Profile:
         merged = {**pin, **row, **query.weights}
         return {leg: weight for leg, weight in merged.items() if weight > 0}
 
+    def fused_weights(self, query: Query, terms: Sequence[str]) -> dict[str, float]:
+        """The same for an index in which one leg stands for `text`, `image` and `visual`; pure.
+
+        Args:
+            query: as for `weights`.
+            terms: as for `weights`.
+
+        Returns:
+            Leg name to weight. Where neither the query nor the row names the leg `fused`, its weight is the
+            sum of the weights of those that it stands for.
+        """
+        weights = self.weights(query, terms)
+        stood_for = sum(weights.pop(leg, 0.0) for leg in _STANDS_FOR)
+        named = FUSED in query.weights or FUSED in weights
+        fused = weights.pop(FUSED, 0.0) if named else stood_for
+        return {**weights, FUSED: fused} if fused > 0 else weights
+
     def _check(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise _wrong("name", "must be 1 to 64 letters, digits, dots or dashes")
@@ -203,7 +223,7 @@ class Profile:
             if row not in LEGS_OF:
                 raise _wrong(f"{where}.{row}", "there is no such class of queries")
             base = table.get("text", {}) if row in OPTIONAL else {}
-            _check_table(f"{where}.{row}", {**base, **legs}, LEGS_OF[row])
+            _check_table(f"{where}.{row}", {**base, **legs}, (*LEGS_OF[row], FUSED))
         for row in CLASSES:
             if row not in table and row not in OPTIONAL:
                 raise _wrong(f"{where}.{row}", "is missing")

@@ -12,6 +12,7 @@ from es_xmodal.query.model import OWN_FUSIONS
 from es_xmodal.query.profile import (
     CLASSES,
     DEFAULT_PROFILE,
+    FUSED,
     LEGS_OF,
     OPTIONAL,
     ORIGINAL_FIELDS,
@@ -98,7 +99,7 @@ def _rows(fusion: str, found: Any) -> dict[str, dict[str, float]]:
     _known(where, table, CLASSES)
     rows = {row: dict(legs) for row, legs in getattr(DEFAULT_PROFILE, fusion).items()}
     for row, legs in table.items():
-        _known(f"{where}.{row}", _table(f"{where}.{row}", legs), LEGS_OF[row])
+        _known(f"{where}.{row}", _table(f"{where}.{row}", legs), (*LEGS_OF[row], FUSED))
         rows[row] = {**rows.get(row, {}), **legs}
     return rows
 

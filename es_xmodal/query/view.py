@@ -14,7 +14,7 @@ class Calibration:
     """How a leg scores pairs that have nothing to do with each other.
 
     Attributes:
-        floor: mean `_score` of unrelated pairs.
+        floor: mean of `(1 + cosine) / 2` of unrelated pairs, which is their `_score` for most similarities.
         spread: standard deviation of it.
     """
 
@@ -32,7 +32,10 @@ class IndexView:
         fields: dotted field name to Elasticsearch type.
         quantised: the vectors are quantised, so scores are approximate unless rescored
             (Elasticsearch 8.18 and later).
+        oversample: dotted field to the number of times `k` that is rescored; a field that is not named has
+            exact scores, and where none is named all quantised ones take 2.
         calibration: leg name to its calibration; a leg without one starts at 0.
+        similarities: vector field to its similarity where that is not the cosine.
         retrievers: the server's own fusions that may be asked for, `linear` and `rrf`.
         weighted_rrf: the server's `rrf` takes weights (9.2 and later).
     """
@@ -41,7 +44,9 @@ class IndexView:
     shards: int
     fields: Mapping[str, str]
     quantised: bool = False
+    oversample: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    similarities: Mapping[str, str] = field(default_factory=dict)
     retrievers: frozenset[str] = frozenset()
     weighted_rrf: bool = False
 
@@ -57,6 +62,8 @@ class Signals:
         shares: the part of the leg's weight that a vector has; 1 where it is not named.
         composition: how several terms became these vectors, `early` or `late`.
         held: name of each term, as a warning says it, to the legs that its vectors are in.
+        read: label of a picture (`picture`, `picture-2`) to the words that stand on it.
+        grams: their pieces, each once (`text/grams.py`).
     """
 
     terms: tuple[str, ...] = ()
@@ -64,3 +71,5 @@ class Signals:
     shares: Mapping[str, float] = field(default_factory=dict)
     composition: Literal["early", "late"] = "early"
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    read: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    grams: tuple[str, ...] = ()

@@ -17,7 +17,9 @@ from es_xmodal.cluster.capabilities import RETRIEVERS, is_retriever_refusal, pro
 from es_xmodal.cluster.search import refusal_of_query
 from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import ClusterAnswerError, ClusterError, IndexMissingError, IndexStateError, QueryError
+from es_xmodal.index.fused import fusing_of
 from es_xmodal.index.target import Target, load_target
+from es_xmodal.media.ocr import WordReader, load_reader
 from es_xmodal.query.answers import (
     RankedHit,
     leg_ranks,
@@ -36,8 +38,9 @@ from es_xmodal.query.cursor import (
 )
 from es_xmodal.query.facet_counts import read_facets
 from es_xmodal.query.fusion import Fused, ServerFusion
-from es_xmodal.query.legs import VECTOR_FIELDS
+from es_xmodal.query.legs import VECTOR_FIELDS, fields_of
 from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Query
+from es_xmodal.query.ocr import OCR
 from es_xmodal.query.order import read_variants
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
@@ -49,7 +52,9 @@ from es_xmodal.search.reading import AliasMovedError, Reading, open_reading
 from es_xmodal.search.result import Hit, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
 from es_xmodal.search.stored import named_products, read_stored, stored_request
+from es_xmodal.search.words import with_words
 from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.text.grams import FORMAT as GRAMS_FORMAT
 from es_xmodal.vectors import Vector
 
 _HIGHLIGHTED = ("title", "description")
@@ -70,8 +75,9 @@ class Searcher:
     Args:
         client: see `es_xmodal.cluster.client.connect`.
         index: an alias made by ingest.
-        encoder_for: SPEC to encoder; called once, when a vector is first needed.
+        encoder_for: the index's SPEC to an encoder; called once, when a vector is first needed.
         analyzer_for: gives the tokeniser; called once, when words are first looked at.
+        reader_for: gives the reader of words on pictures; called once, when one is first read.
         timeout_s: seconds that one request may take.
         profile: default weights and boosts.
     """
@@ -83,6 +89,7 @@ class Searcher:
         *,
         encoder_for: Callable[[str], Encoder],
         analyzer_for: Callable[[], Analyzer],
+        reader_for: Callable[[], WordReader] = load_reader,
         timeout_s: float = 30.0,
         profile: Profile = DEFAULT_PROFILE,
     ) -> None:
@@ -90,12 +97,23 @@ class Searcher:
         self._index = index
         self._encoder_for = encoder_for
         self._analyzer_for = analyzer_for
+        self._reader_for = reader_for
         self._timeout_s = timeout_s
         self._profile = profile
         self._lock = threading.Lock()
         self._target: Target | None = None
         self._encoder: Encoder | None = None
+        self._encoder_of = ""
+        """The SPEC of the index that asked for it; another one may stand in."""
         self._analyzer: Analyzer | None = None
+        self._reader: WordReader | None = None
+
+    def close(self) -> None:
+        """Release the encoder; the client stays with its owner."""
+        with self._lock:
+            if self._encoder is not None:
+                self._encoder.close()
+            self._encoder = None
 
     def search(
         self, query: Query, *, cursor: str | None = None, profile: Profile | None = None
@@ -260,7 +278,12 @@ class Searcher:
             encoder = self._get_encoder(target)
             target.meta.check_encoder(encoder.info.fingerprint)
         stored = self._stored(query, target, reading)
-        return make_signals(query, terms, encoder, stored=stored, profile=profile)
+        fusing = fusing_of(target.meta)
+        signals = make_signals(query, terms, encoder, stored=stored, profile=profile, fusing=fusing)
+        if query.pictures and OCR in weights and target.meta.ocr:
+            target.meta.check_grams(GRAMS_FORMAT)
+            return with_words(signals, query, profile, self._get_reader())
+        return signals
 
     def _terms(self, query: Query, target: Target) -> tuple[str, ...]:
         if not query.text:
@@ -276,13 +299,20 @@ class Searcher:
             return {}
         body = stored_request(products, target.fields)
         answer = reading.search(body)
-        return read_stored(answer, query)
+        return read_stored(answer, query, fields_of(target.fields), fusing_of(target.meta))
 
     def _get_encoder(self, target: Target) -> Encoder:
         with self._lock:
-            if self._encoder is None or self._encoder.info.spec != target.meta.encoder.spec:
-                self._encoder = self._encoder_for(target.meta.encoder.spec)
+            wanted = target.meta.encoder.spec
+            if self._encoder is None or self._encoder_of != wanted:
+                self._encoder, self._encoder_of = self._encoder_for(wanted), wanted
             return self._encoder
+
+    def _get_reader(self) -> WordReader:
+        with self._lock:
+            if self._reader is None:
+                self._reader = self._reader_for()
+            return self._reader
 
     def _get_analyzer(self) -> Analyzer:
         with self._lock:
@@ -376,7 +406,9 @@ def index_view(target: Target) -> IndexView:
         shards=target.shards,
         fields=target.fields,
         quantised=target.quantised,
+        oversample=target.oversample,
         calibration=calibration,
+        similarities=target.similarities,
     )
 
 

@@ -9,13 +9,14 @@ from types import MappingProxyType
 
 from es_xmodal.encoders.base import JOINT, VISUAL, Encoder
 from es_xmodal.errors import PictureError
+from es_xmodal.index.fused import Fusing
 from es_xmodal.media.picture import Picture, decode_picture
 from es_xmodal.media.source import PictureSource
 from es_xmodal.query.compose import Part, compose, held_by, parts_of
 from es_xmodal.query.model import Query
-from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
+from es_xmodal.query.profile import DEFAULT_PROFILE, FUSED, Profile
 from es_xmodal.query.view import Signals
-from es_xmodal.vectors import Vector
+from es_xmodal.vectors import Matrix, Vector
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def make_signals(
     *,
     stored: Mapping[str, Mapping[str, Vector]] = MappingProxyType({}),
     profile: Profile = DEFAULT_PROFILE,
+    fusing: Fusing | None = None,
 ) -> Signals:
     """Embed words and pictures, and compose them.
 
@@ -42,6 +44,7 @@ def make_signals(
         encoder: the index's encoder; None when nothing has to be embedded.
         stored: vectors of the products that the query names, by leg.
         profile: default weights of terms, and what the composition `auto` means.
+        fusing: how queries meet the one vector of a product; None: the index has no such field.
 
     Returns:
         Terms, and a unit vector for each leg that the query and the encoder allow.
@@ -54,8 +57,8 @@ def make_signals(
     parts = parts_of(query, profile)
     vectors = {part.label: stored.get(str(part.term.value), {}) for part in parts if part.term.kind == "id"}
     if encoder:
-        vectors |= _texts(parts, encoder)
-        vectors |= _pictures(parts, encoder)
+        vectors |= _texts(parts, encoder, fusing)
+        vectors |= _pictures(parts, encoder, fusing)
     how = profile.composition if query.composition == "auto" else query.composition
     composed = compose(parts, vectors, how)
     several = sum(not part.minus for part in parts) > 1
@@ -68,11 +71,15 @@ def make_signals(
     )
 
 
-def _texts(parts: Sequence[Part], encoder: Encoder) -> dict[str, dict[str, Vector]]:
+def _texts(parts: Sequence[Part], encoder: Encoder, fusing: Fusing | None) -> dict[str, dict[str, Vector]]:
     texts = [part for part in parts if part.term.kind == "text"]
     if not texts:
         return {}
     found = encoder.encode_texts([str(part.term.value) for part in texts])
+    if fusing:
+        return {
+            part.label: {FUSED: fusing.of_text(row)} for part, row in zip(texts, _rows(found), strict=True)
+        }
     spaces = {"image": JOINT, "text": encoder.info.text_space}
     return {
         part.label: {leg: found[space][at] for leg, space in spaces.items() if space}
@@ -80,17 +87,26 @@ def _texts(parts: Sequence[Part], encoder: Encoder) -> dict[str, dict[str, Vecto
     }
 
 
-def _pictures(parts: Sequence[Part], encoder: Encoder) -> dict[str, dict[str, Vector]]:
+def _pictures(parts: Sequence[Part], encoder: Encoder, fusing: Fusing | None) -> dict[str, dict[str, Vector]]:
     shown = [part for part in parts if part.term.kind == "image"]
     if not shown:
         return {}
     pictures = [load_query_picture(one.term.value, max_side=encoder.info.decode_side) for one in shown]
     found = encoder.encode_pictures([encoder.prepare(picture) for picture in pictures])
+    if fusing:
+        rows = zip(shown, _rows(found), strict=True)
+        return {part.label: {FUSED: fusing.of_picture(row)} for part, row in rows}
     spaces = {"image": JOINT, "visual": VISUAL}
     return {
         part.label: {leg: found[space][at] for leg, space in spaces.items() if space in found}
         for at, part in enumerate(shown)
     }
+
+
+def _rows(found: Mapping[str, Matrix]) -> list[dict[str, Vector]]:
+    """Item by item: space to vector."""
+    count = len(next(iter(found.values())))
+    return [{space: rows[at] for space, rows in found.items()} for at in range(count)]
 
 
 def load_query_picture(source: str | bytes, *, max_side: int) -> Picture:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from es_xmodal.errors import QueryError
-from es_xmodal.query.legs import VECTOR_FIELDS
+from es_xmodal.index.fused import Fusing
+from es_xmodal.query.legs import VECTOR_FIELDS, fields_of
 from es_xmodal.query.model import Query
+from es_xmodal.query.profile import FUSED
 from es_xmodal.query.terms import Term
 from es_xmodal.vectors import Vector, unit_rows
 
@@ -31,16 +33,20 @@ def stored_request(products: Sequence[str], fields: Mapping[str, str]) -> dict[s
         products: ids.
         fields: the index's fields.
     """
-    wanted = [name for name in VECTOR_FIELDS.values() if name in fields]
     return {
         "query": {"ids": {"values": list(products)}},
         "size": len(products),
         "_source": False,
-        "fields": wanted,
+        "fields": list(fields_of(fields).values()),
     }
 
 
-def read_stored(answer: Mapping[str, Any], query: Query) -> dict[str, dict[str, Vector]]:
+def read_stored(
+    answer: Mapping[str, Any],
+    query: Query,
+    paths: Mapping[str, str] = VECTOR_FIELDS,
+    fusing: Fusing | None = None,
+) -> dict[str, dict[str, Vector]]:
     """Read the answer.
 
     A product with several pictures has the mean of their vectors: they are views of one thing.
@@ -48,6 +54,8 @@ def read_stored(answer: Mapping[str, Any], query: Query) -> dict[str, dict[str, 
     Args:
         answer: the answer to `stored_request`.
         query: the query, whose products must all be there.
+        paths: leg to its field.
+        fusing: how queries meet the one vector of a product, where the index has such a field.
 
     Returns:
         Product to leg to unit vector.
@@ -55,7 +63,7 @@ def read_stored(answer: Mapping[str, Any], query: Query) -> dict[str, dict[str, 
     Raises:
         QueryError: a product is not in the index, or it has no vector; the message names it.
     """
-    found = {hit["_id"]: _vectors(hit.get("fields", {})) for hit in answer["hits"]["hits"]}
+    found = {hit["_id"]: _vectors(hit.get("fields", {}), paths, fusing) for hit in answer["hits"]["hits"]}
     for place, terms in (("like", query.like), ("minus", query.minus)):
         ids = [str(one.value) for one in terms if isinstance(one, Term) and one.kind == "id"]
         missing = [one for one in ids if one not in found]
@@ -75,9 +83,9 @@ def _names(products: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _vectors(fields: Mapping[str, Any]) -> dict[str, Vector]:
+def _vectors(fields: Mapping[str, Any], paths: Mapping[str, str], fusing: Fusing | None) -> dict[str, Vector]:
     vectors = {}
-    for leg, path in VECTOR_FIELDS.items():
+    for leg, path in paths.items():
         outer, _, inner = path.partition(".")
         if inner:
             rows = [image[inner] for image in fields.get(outer, []) if image.get(inner)]
@@ -86,4 +94,7 @@ def _vectors(fields: Mapping[str, Any]) -> dict[str, Vector]:
         if rows:
             units = unit_rows(np.array(rows, dtype=np.float64))
             vectors[leg] = unit_rows(units.mean(axis=0, keepdims=True))[0]
+    if fusing and FUSED in vectors:
+        bare = fusing.of_product(vectors.pop(FUSED))
+        vectors |= {} if bare is None else {FUSED: bare}
     return vectors

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from es_xmodal.catalog.document import to_document
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.errors import CatalogError, EncoderError
+from es_xmodal.index.combining import Combining
 from es_xmodal.ingest.ahead import ahead, batched
 from es_xmodal.ingest.calibrate import Reservoir, Sampled, calibrate
+from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.document import (
     as_base64,
     dump_json,
@@ -292,10 +295,14 @@ def corner(number: int, dim: int = 4) -> Matrix:
     return one
 
 
+COMBINER = Combiner(Combining(), HashEncoder().info)
+TEXTLESS = Combiner(Combining(), replace(HashEncoder().info, text_space=None))
+
+
 def test_unrelated_pairs_set_the_floor() -> None:
     sample = [sampled(n, corner(n)) for n in range(4)]
     titles = np.stack([corner(n) for n in range(4)])
-    legs = calibrate(sample, text_space="text", encode_titles=lambda t: {"joint": titles, "text": titles})
+    legs = calibrate(sample, combiner=COMBINER, encode_titles=lambda t: {"joint": titles, "text": titles})
     # Every unrelated pair is at a right angle: cosine 0, score one half.
     assert {name: (leg.floor, leg.spread) for name, leg in legs.items()} == {
         "image": (0.5, 0.0),
@@ -314,20 +321,20 @@ def test_variants_and_namesakes_are_no_unrelated_pair() -> None:
     far = [sampled(3, -vector), sampled(4, -vector, group="3")]
     titles = np.stack([vector] * 3 + [-vector] * 2)
     legs = calibrate(
-        related[:2] + far, text_space=None, encode_titles=lambda t: {"joint": titles[[0, 1, 3, 4]]}
+        related[:2] + far, combiner=TEXTLESS, encode_titles=lambda t: {"joint": titles[[0, 1, 3, 4]]}
     )
     assert legs["image"].floor == 0.0
     assert set(legs) == {"image", "visual"}
     assert (
-        calibrate(related, text_space=None, encode_titles=lambda t: {"joint": titles[:3]})["image"].floor
+        calibrate(related, combiner=TEXTLESS, encode_titles=lambda t: {"joint": titles[:3]})["image"].floor
         == 1.0
     )
 
 
 def test_nothing_to_compare_leaves_the_leg_out() -> None:
-    assert calibrate([], text_space="text", encode_titles=lambda t: {}) == {}
+    assert calibrate([], combiner=COMBINER, encode_titles=lambda t: {}) == {}
     lonely = [sampled(0, corner(0))]
-    assert calibrate(lonely, text_space=None, encode_titles=lambda t: {"joint": corner(0)[None, :]}) == {}
+    assert calibrate(lonely, combiner=TEXTLESS, encode_titles=lambda t: {"joint": corner(0)[None, :]}) == {}
 
 
 def test_the_sample_is_even_and_the_same_each_time() -> None:
