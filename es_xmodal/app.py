@@ -12,7 +12,8 @@ from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.client import connect
 from es_xmodal.encoders.base import Encoder, EncoderOptions
 from es_xmodal.encoders.registry import load_encoder
-from es_xmodal.errors import SettingsError
+from es_xmodal.errors import EncoderError, EncoderServiceError, SettingsError
+from es_xmodal.media.ocr import WordReader, load_reader
 from es_xmodal.media.source import PictureSource
 from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.filters import Filter, parse_filter
@@ -64,6 +65,27 @@ def make_encoder(settings: Settings, spec: str | None = None) -> Encoder:
 
 def load_profile(path: Path) -> Profile:
     """Read a profile from a file.
+def encoder_of_index(settings: Settings, spec: str) -> Encoder:
+    """Load the encoder that an index was built with.
+
+    Args:
+        settings: as for `make_encoder`.
+        spec: as the index keeps it; a folder in it is one of the machine that built the index.
+
+    Raises:
+        EncoderError: it cannot be loaded here.
+        EncoderServiceError: it is a service that cannot be reached.
+        MissingExtraError: it needs a part that is not installed.
+    """
+    try:
+        return make_encoder(settings, spec)
+    except (EncoderError, EncoderServiceError) as error:
+        raise type(error)(
+            f"the encoder of the index, {spec}, cannot be loaded here: {error.message}",
+            hint="where it has another name on this machine, give that with --encoder SPEC",
+        ) from error
+
+
 
     Args:
         path: TOML, as `es-xmodal profile show` prints it.
@@ -151,7 +173,12 @@ class Shop:
         self._searcher = Searcher(
             self._client,
             index,
-            encoder_for=lambda spec: make_encoder(settings, spec),
+            encoder_for=lambda spec: (
+                encoder_of_index(settings, spec) if encoder is None else make_encoder(settings, encoder)
+            ),
+        encoder: SPEC of the encoder, where it differs from the one that the index names, such as a folder
+            that lies elsewhere on this machine; its fingerprint must be the index's. The setting `encoder`
+            is that of ingest, and has no effect here.
             analyzer_for=lambda: make_analyzer(settings),
             timeout_s=settings.timeout_s,
             profile=self.profile,
@@ -164,12 +191,14 @@ class Shop:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
+        encoder: str | None = None,
         trace: TracebackType | None,
     ) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and the encoder's."""
+        self._searcher.close()
         self._client.close()
 
     def query(

@@ -25,6 +25,9 @@ profile_option = click.option(
     metavar="FILE",
     help="Boosts and weights; `es-xmodal profile show` prints the defaults.",
 )
+index_encoder_option = click.option(
+    "--encoder", metavar="SPEC", help="The encoder of the index, where it has another SPEC on this machine."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

@@ -14,6 +14,7 @@ import click
 from es_xmodal.app import Shop
 from es_xmodal.cli.common import (
     echo_json,
+    index_encoder_option,
     index_option,
     json_option,
     profile_option,
@@ -59,6 +60,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--worst", type=click.IntRange(min=1), metavar="N", help="Show the N biggest losses.")
 @click.option("--per-query", is_flag=True, help="With --json: every query's values too.")
 @profile_option
+@index_encoder_option
 @index_option
 @url_option
 @json_option
@@ -79,7 +81,11 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
         raise UsageError(f"{qrels} judges no query of {queries}", hint="the qids must be the same")
     done = {name: measure(asked, judged, run) for name, run in runs.items()}
     with (
-        Shop(settings=settings_for(given["url"], profile=given["profile"]), index=given["index"]) as shop,
+        Shop(
+            settings=settings_for(given["url"], profile=given["profile"]),
+            index=given["index"],
+            encoder=given["encoder"],
+        ) as shop,
         _progress(len(asked) * len(knobs)) as step,
     ):
         ours = {

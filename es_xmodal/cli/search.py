@@ -14,6 +14,7 @@ from es_xmodal.app import Shop
 from es_xmodal.cli.common import (
     F,
     echo_json,
+    index_encoder_option,
     index_option,
     json_option,
     profile_option,
@@ -79,6 +80,7 @@ def _query_options(command: F) -> F:
         click.option("--window", type=int, help="Candidates a leg. [default: 100]"),
         click.option("--cursor", help="Next page: the cursor in the answer before."),
         profile_option,
+        index_encoder_option,
         index_option,
         url_option,
         json_option,
@@ -107,7 +109,7 @@ def search(
     if chart:
         check_chart_path(chart)
     notes = pictures_in_text(asked)
-    with Shop(settings=settings_for(url, profile=asked.pop("profile")), index=index) as shop:
+    with _shop(url, index, asked) as shop:
         query = replace(_query(shop, asked), hold=hold)
         result = shop.search(query, cursor=cursor)
         result = replace(result, warnings=(*notes, *result.warnings))
@@ -133,7 +135,7 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
     """
     cursor = asked.pop("cursor")
     notes = pictures_in_text(asked)
-    with Shop(settings=settings_for(url, profile=asked.pop("profile")), index=index) as shop:
+    with _shop(url, index, asked) as shop:
         planned = shop.plan(_query(shop, asked), cursor=cursor)
     if as_json:
         legs = [{"name": leg.name, "weight": leg.weight} for leg in planned.plan.legs]
@@ -156,6 +158,11 @@ def plan(url: str | None, index: str, as_json: bool, **asked: Any) -> int:
     click.echo("\n\n".join(console_text(index, request) for request in planned.requests))
     _say((*notes, *planned.plan.warnings))
     return 0
+
+
+def _shop(url: str | None, index: str, asked: dict[str, Any]) -> Shop:
+    settings = settings_for(url, profile=asked.pop("profile"))
+    return Shop(settings=settings, index=index, encoder=asked.pop("encoder"))
 
 
 def _say(warnings: Sequence[str]) -> None:

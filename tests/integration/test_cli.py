@@ -166,6 +166,7 @@ def test_no_option_is_without_a_test() -> None:
         "composition": "test_late_composition_has_a_leg_a_term",
         "own_query": "test_the_shop_s_own_query",
         "profile": "test_cli_profile.py",
+        "encoder": "test_cli_encoder.py",
     }
     tested = {*OPTIONS, *elsewhere}
     assert {one.name for one in plan_command.params} == tested
