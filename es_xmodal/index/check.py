@@ -13,6 +13,7 @@ from es_xmodal.index.meta import IndexMeta
 from es_xmodal.index.names import base_name
 from es_xmodal.index.target import Target, load_target
 from es_xmodal.index.versions import Version, list_versions
+from es_xmodal.query.legs import MEAN_FIELDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,7 @@ def check_index(client: Elasticsearch, name: str, *, encoder: str | None, text: 
             what="state", ok=target.meta.state == "complete", detail=f"{target.index}, {target.meta.state}"
         ),
         *_fingerprints(target.meta, encoder=encoder, text=text),
+        Finding(what="vectors", ok=True, detail=str(target.meta.combining)),
         *_coverage(client, target),
     ]
     left = [one.index for one in _versions(client, name, target) if one.state == "abandoned"]
@@ -92,11 +94,16 @@ def _coverage(client: Elasticsearch, target: Target) -> list[Finding]:
                 what="with a text vector", ok=count == total, detail=detail, field="text_vector", count=count
             )
         )
-    for field in ("images.joint", "images.visual"):
+    if "fused_vector" in target.fields:
+        count = _count(client, target.index, {"exists": {"field": "fused_vector"}})
+        what = "with a vector of text and pictures"
+        detail = f"{count} of {total}"
+        found.append(Finding(what=what, ok=count == total, detail=detail, field="fused_vector", count=count))
+    for field in ("images.joint", "images.visual", *MEAN_FIELDS.values()):
         if field in target.fields:
-            count = _count(
-                client, target.index, {"nested": {"path": "images", "query": {"exists": {"field": field}}}}
-            )
+            exists: dict[str, Any] = {"exists": {"field": field}}
+            nested = {"nested": {"path": "images", "query": exists}}
+            count = _count(client, target.index, nested if "." in field else exists)
             detail = f"{count} of {total}"
             found.append(Finding(what=f"with {field}", ok=True, detail=detail, field=field, count=count))
     return found

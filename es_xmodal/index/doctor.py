@@ -29,6 +29,7 @@ _CODES = {
     "tokeniser": "tokeniser-mismatch",
     "documents": "empty",
     "with a text vector": "no-text-vectors",
+    "with a vector of text and pictures": "no-text-vectors",
     "other versions": "half-built",
 }
 _NOT_TOLD = (400, 403, 404, 405, 410)
@@ -169,7 +170,7 @@ def _from_check(checked: list[Finding]) -> list[Diagnosis]:
     for one in checked:
         if not one.ok:
             findings.append(found(_CODES[one.what], one.what, one.detail))
-        elif one.field and one.field != "text_vector" and one.count != total:
+        elif one.field and one.field not in ("text_vector", "fused_vector") and one.count != total:
             findings.append(found("no-pictures", one.what, _share(one.count or 0, total or 0)))
         else:
             findings.append(good(one.what, one.detail))

@@ -8,11 +8,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from es_xmodal.cluster.capabilities import Capabilities
-from es_xmodal.encoders.base import EncoderInfo, Space
+from es_xmodal.encoders.base import EncoderInfo
 from es_xmodal.index.advice import Diagnosis, found, good
-from es_xmodal.index.body import IMAGE_SPACES
+from es_xmodal.index.combining import vector_fields
+from es_xmodal.index.fused import spaces_of
 from es_xmodal.index.meta import IndexMeta
-from es_xmodal.query.legs import VECTOR_FIELDS
+from es_xmodal.query.legs import fields_of
 
 DELETED_SHARE = 0.33
 """Lucene merges by itself from about here on; above it, it could not keep up."""
@@ -160,26 +161,17 @@ def _vectors_and_encoder(facts: IndexFacts) -> Iterator[Diagnosis]:
 
 def _wanted(meta: IndexMeta, encoder: EncoderInfo | None) -> dict[str, tuple[int, str]]:
     """Vector field -> dimension and similarity that the encoder in use, else the one that built it, makes."""
-    if encoder is not None:
-        spaces = {one.name: (one.dim, one.similarity) for one in encoder.spaces if _holds_pictures(one)}
-        text = {one.name: (one.dim, one.similarity) for one in encoder.spaces}.get(encoder.text_space or "")
-    else:
-        stored = {name: (one.dim, one.similarity) for name, one in meta.encoder.spaces.items()}
-        spaces = {name: stored[name] for name in IMAGE_SPACES if name in stored}
-        text = stored.get(meta.encoder.text_space or "")
-    fields = {f"images.{name}": value for name, value in spaces.items()}
-    return fields | ({"text_vector": text} if text else {})
-
-
-def _holds_pictures(space: Space) -> bool:
-    return space.name in IMAGE_SPACES and "picture" in space.modalities
+    spaces = spaces_of(meta) if encoder is None else encoder.spaces
+    text_space = meta.encoder.text_space if encoder is None else encoder.text_space
+    fields = vector_fields(meta.combining, spaces, text_space)
+    return {one.path: (one.dim, one.similarity) for one in fields.values()}
 
 
 def _calibration(facts: IndexFacts) -> Iterator[Diagnosis]:
     if facts.meta is None or facts.meta.state != "complete":
         return
     used = facts.vectors().keys() - facts.unused
-    for leg, name in VECTOR_FIELDS.items():
+    for leg, name in fields_of(facts.vectors()).items():
         if name in used and leg not in facts.meta.calibration:
             yield found("not-calibrated", f"leg {leg}", f"no floor and spread for {name}")
 

@@ -6,7 +6,7 @@ to products that are already named by id, under a `_name`, so that Elasticsearch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -34,11 +34,11 @@ DEFAULT_OVERSAMPLE = 2.0
 """So many times `k` candidates are scored again exactly where vectors are quantised."""
 
 
-def fields_of(fields: Mapping[str, str]) -> dict[str, str]:
+def fields_of(fields: Collection[str]) -> dict[str, str]:
     """Which vector fields an index has.
 
     Args:
-        fields: dotted field name to Elasticsearch type.
+        fields: dotted names of its fields.
 
     Returns:
         Leg to its field, in the order of the legs; a leg that the index cannot answer is absent.
