@@ -52,7 +52,7 @@ def recall(index: str, sample: int, types: str | None, url: str | None, as_json:
     if as_json:
         echo_json(report.to_json())
     else:
-        _show(report)
+        show(report)
     return 0
 
 
@@ -61,7 +61,8 @@ def _say(doing: str) -> None:
         click.echo(doing, err=True)
 
 
-def _show(report: RecallReport) -> None:
+def show(report: RecallReport) -> None:
+    """Print the table and what follows from it."""
     from rich.table import Table
 
     from es_xmodal.cli.render import console

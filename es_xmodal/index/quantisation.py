@@ -115,7 +115,7 @@ LADDER = ("int8_hnsw", "int4_hnsw", "bbq_hnsw", "bbq_disk")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VectorField:
+class FieldFacts:
     """One field of vectors."""
 
     name: str
@@ -129,7 +129,7 @@ class VectorField:
 class Facts:
     """All that the rule looks at."""
 
-    fields: tuple[VectorField, ...]
+    fields: tuple[FieldFacts, ...]
     version: Version
     license: str | None = None
     """Type of an active licence; None: none, or not known."""

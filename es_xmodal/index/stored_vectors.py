@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.search import close_point, open_point, search
 from es_xmodal.errors import ClusterError
-from es_xmodal.index.quantisation import Facts, VectorField, Version
+from es_xmodal.index.quantisation import Facts, FieldFacts, Version
 from es_xmodal.index.target import Target
 
 PAGE = 200
@@ -64,7 +64,7 @@ def facts_of(
         The facts; a field without a single vector is left out.
     """
     fields = tuple(
-        VectorField(
+        FieldFacts(
             name=name,
             dims=int(target.vectors[name]["dims"]),
             vectors=count,

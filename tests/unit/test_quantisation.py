@@ -16,8 +16,8 @@ from es_xmodal.index.quantisation import (
     MEMORY_BYTES,
     Choice,
     Facts,
+    FieldFacts,
     Measured,
-    VectorField,
     choose,
     kind_of,
     kinds_for,
@@ -32,7 +32,7 @@ GOOD = Measured(recall_at_10=1.0, max_error=0.0, median_ms=5.0)
 
 
 def facts(vectors: int | None, *, dims: tuple[int, ...] = (512,), **changes: Any) -> Facts:
-    fields = tuple(VectorField(name=f"f{at}", dims=dim, vectors=vectors) for at, dim in enumerate(dims))
+    fields = tuple(FieldFacts(name=f"f{at}", dims=dim, vectors=vectors) for at, dim in enumerate(dims))
     return Facts(**{"fields": fields, "version": (9, 5, 3), "license": None, **changes})
 
 
@@ -131,9 +131,9 @@ def test_memory() -> None:
     two = Facts(
         version=(9, 0, 0),
         fields=(
-            VectorField(name="a", dims=4, vectors=10),
-            VectorField(name="b", dims=8, vectors=1),
-            VectorField(name="c", dims=8, vectors=None),
+            FieldFacts(name="a", dims=4, vectors=10),
+            FieldFacts(name="b", dims=8, vectors=1),
+            FieldFacts(name="c", dims=8, vectors=None),
         ),
     )
     assert two.memory("flat") == 10 * 16 + 32
