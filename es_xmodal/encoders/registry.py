@@ -32,6 +32,10 @@ _BUILT_IN: Mapping[str, str] = {
     "mini": "es_xmodal.encoders.mini:load",
     "adapted": "es_xmodal.encoders.adapted:load",
     "http": "es_xmodal.encoders.http:load",
+    "local": "es_xmodal.encoders.clip.local:load",
+    "onnx": "es_xmodal.encoders.onnx:load",
+    "open_clip": "es_xmodal.encoders.clip.open_clip:load",
+    "transformers": "es_xmodal.encoders.clip.hf:load",
 }
 
 _LOADERS: dict[str, Loader] = {}

@@ -309,7 +309,10 @@ def _open_clip_saved(
     assert open_clip.__version__
     parts = {key: value for key, value in config.items() if key != "custom_text"}
     kind = CustomTextCLIP if config.get("custom_text") or "hf_model_name" in config["text_cfg"] else CLIP
-    model = shake(kind(**json.loads(json.dumps(parts))))
+    built = json.loads(json.dumps(parts))
+    if "hf_model_name" in built["text_cfg"]:  # its folder lies in the model's
+        built["text_cfg"]["hf_model_name"] = str(folder / built["text_cfg"]["hf_model_name"])
+    model = shake(kind(**built))
     save_file(
         {key: value.contiguous() for key, value in model.state_dict().items()},
         folder / "open_clip_model.safetensors",
@@ -365,7 +368,7 @@ def open_clip_siglip(folder: Path) -> str:
         "no_causal_mask": True, "proj_bias": True, "pool_type": "last",
     }  # fmt: skip
     vision = {"image_size": 160, "timm_model_name": "test_vit", "timm_model_pretrained": False,
-              "timm_pool": "", "timm_proj": "none"}  # fmt: skip
+              "timm_pool": "map", "timm_proj": "none"}  # fmt: skip
     config = {
         "embed_dim": 64, "init_logit_bias": -10, "custom_text": True, "vision_cfg": vision, "text_cfg": text
     }  # fmt: skip

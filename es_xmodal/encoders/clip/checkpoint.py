@@ -150,10 +150,22 @@ def tokenizer_files(folder: Path) -> tuple[str, ...]:
 
 def licence_of(folder: Path) -> str:
     """Return the licence that the model card in a folder names, or `unknown`."""
-    try:
-        head = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:4096]
-    except OSError:
-        return "unknown"
-    card = re.match(r"---\s*\n(.*?)\n---", head, re.DOTALL)
-    found = re.search(r"^license:\s*['\"]?([\w.+-]+)", card[1], re.MULTILINE) if card else None
+    found = re.search(r"^license:\s*['\"]?([\w.+-]+)", _card(folder), re.MULTILINE)
     return _SPDX.get(found[1].lower(), found[1]) if found else "unknown"
+
+
+def languages_of(folder: Path) -> tuple[str, ...]:
+    """Return the languages that the model card in a folder names; empty where it names none."""
+    found = re.search(r"^language:[ \t]*(.*(?:\n[ \t]*-.*)*)", _card(folder), re.MULTILINE)
+    codes = re.findall(r"multilingual|\b[A-Za-z]{2,3}(?:-[A-Za-z]{2,4})?\b", found[1]) if found else []
+    return tuple("mul" if code.lower() == "multilingual" else code for code in dict.fromkeys(codes))
+
+
+def _card(folder: Path) -> str:
+    """The head of a model card, as hubs want it; empty where there is none."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:8192]
+    except OSError:
+        return ""
+    head = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
+    return head[1] if head else ""

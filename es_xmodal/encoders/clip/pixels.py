@@ -7,6 +7,7 @@ implementation gives the bits of each library, in threads, without torch, and wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -140,3 +141,24 @@ class PixelRecipe:
 
     def _half(self, number: int) -> int:
         return number // 2 if self.halving == "floor" else round(number / 2)
+
+
+def agrees(recipe: PixelRecipe, reference: Callable[[Image], NDArray[Any]]) -> bool:
+    """Say whether a recipe gives the bits of the library's own preprocessing, on pictures of odd shapes.
+
+    Args:
+        recipe: to be tried.
+        reference: picture to float32, shape [3, height, width], by the library.
+    """
+    from PIL import Image as Images
+
+    source = np.random.default_rng(11)
+    for height, width in ((37, 53), (91, 40), (recipe.size[0], recipe.size[1] + 1)):
+        image = Images.fromarray(source.integers(0, 256, (height, width, 3), np.uint8))
+        try:
+            wanted = reference(image)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+        if not np.array_equal(recipe.normalised(recipe.pixels(image)[None])[0], wanted):
+            return False
+    return True
