@@ -1,0 +1,1 @@
+"""Torch models to ONNX folders: written, verified against their source, and only then put in place."""
