@@ -137,10 +137,10 @@ class IndexMeta:
             FingerprintMismatchError: both do, and with another reader.
         """
         if (ocr is None) != (self.ocr is None):
-            has = "has the words on its pictures" if self.ocr else "was built without the words on its pictures"
+            has = "has" if self.ocr else "was built without"
             flag = "with --ocr" if self.ocr else "without --ocr"
             raise IndexStateError(
-                f"index {self.index} {has}",
+                f"index {self.index} {has} the words on its pictures",
                 hint=f"run ingest {flag}, or with --rebuild to make a new index beside it",
             )
         if ocr and self.ocr:

@@ -14,6 +14,7 @@ import orjson
 
 from es_xmodal.catalog.product import Product
 from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.text.grams import grams
 from es_xmodal.text.options import SEPARATOR
 from es_xmodal.vectors import Vector
 
@@ -61,6 +62,24 @@ def token_fields(product: Product, analyzer: Analyzer) -> dict[str, str]:
         "description": _joined(analyzer.index_text(_unique(description))),
         "attributes": _joined(_remembered(analyzer, text) for text in _unique(attributes)),
     }
+
+
+def word_fields(product: Product, words: Iterable[str], analyzer: Analyzer) -> dict[str, str]:
+    """Return the token fields for what stands on a product's pictures.
+
+    Args:
+        product: a row.
+        words: what was read off its pictures.
+        analyzer: the tokeniser of the index.
+
+    Returns:
+        `ocr`, the words as terms, and `grams`, pieces of them and of title and brand: what a photo shows is
+        compared with what the shop wrote and with what its own pictures show. Joined with U+001F.
+    """
+    read = list(_unique(words))
+    said = (product.title, *product.titles.values(), product.brand or "")
+    terms = dict.fromkeys(term for text in analyzer.index_text(read) for term in text.split(SEPARATOR))
+    return {"ocr": _joined(terms), "grams": _joined(grams((*said, *read)))}
 
 
 def row_hash(document: Mapping[str, Any], pictures: Iterable[str], *, encoder: str, text: str) -> str:

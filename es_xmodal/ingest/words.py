@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from es_xmodal.errors import PictureError
+from es_xmodal.index.meta import OcrMeta
 from es_xmodal.ingest.report import Tally
 from es_xmodal.media.ocr import READ_SIDE, Word, WordReader, pack_words, unpack_words
 from es_xmodal.media.picture import decode_picture
 from es_xmodal.store.texts import TextStore, text_key
+from es_xmodal.text import grams
 
 if TYPE_CHECKING:
     from es_xmodal.ingest.rows import Shot
@@ -19,18 +22,30 @@ if TYPE_CHECKING:
 Words = tuple[Word, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OcrParts:
+    """What reads the words on pictures, and where they are kept."""
+
+    reader: WordReader
+    store: TextStore
+
+    @property
+    def meta(self) -> OcrMeta:
+        """What the index says about them."""
+        return OcrMeta(reader=self.reader.fingerprint, grams=grams.FORMAT)
+
+
 class ShotWords:
     """Gives pictures the words that stand on them. Safe to use from several threads.
 
     Args:
-        reader: reads a picture.
-        store: what was read before.
+        parts: what reads a picture, and what was read before.
         tally: counters and stop watches.
     """
 
-    def __init__(self, reader: WordReader, store: TextStore, tally: Tally) -> None:
-        self._reader = reader
-        self._store = store
+    def __init__(self, parts: OcrParts, tally: Tally) -> None:
+        self._reader = parts.reader
+        self._store = parts.store
         self._tally = tally
         self._lock = threading.Lock()
         self._reading: dict[str, Future[Words]] = {}

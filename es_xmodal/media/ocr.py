@@ -1,7 +1,7 @@
 """The words that stand on a picture, read by RapidOCR (PP-OCRv4 in ONNX Runtime, models inside its wheel).
 
-This lies in `media/` and not in `encoders/`: what is read off a picture is a fact about it, like its size, and
-no vector. An index with words from this reader can have any encoder, and no encoder knows of it.
+This lies in `media/` and not in `encoders/`: what is read off a picture is a fact about it, like its size,
+and no vector. An index with words from this reader can have any encoder, and no encoder knows of it.
 
 The reader needs the extra `ocr`; its parts are imported when the first picture is to be read.
 """
