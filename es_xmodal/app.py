@@ -63,8 +63,6 @@ def make_encoder(settings: Settings, spec: str | None = None) -> Encoder:
     return load_encoder(settings.encoder if spec is None else spec, options)
 
 
-def load_profile(path: Path) -> Profile:
-    """Read a profile from a file.
 def encoder_of_index(settings: Settings, spec: str) -> Encoder:
     """Load the encoder that an index was built with.
 
@@ -86,6 +84,8 @@ def encoder_of_index(settings: Settings, spec: str) -> Encoder:
         ) from error
 
 
+def load_profile(path: Path) -> Profile:
+    """Read a profile from a file.
 
     Args:
         path: TOML, as `es-xmodal profile show` prints it.
@@ -152,6 +152,9 @@ class Shop:
         index: alias of an index made by ingest.
         settings: everything else; None: read from environment and file.
         profile: weights and boosts, or a file of them; None: as the settings say, or the defaults.
+        encoder: SPEC of the encoder, where it differs from the one that the index names, such as a folder
+            that lies elsewhere on this machine; its fingerprint must be the index's. The setting `encoder`
+            is that of ingest, and has no effect here.
 
     Raises:
         SettingsError: a setting cannot be used, or no address is known.
@@ -164,6 +167,7 @@ class Shop:
         index: str = DEFAULT_INDEX,
         settings: Settings | None = None,
         profile: Profile | str | Path | None = None,
+        encoder: str | None = None,
     ) -> None:
         settings = settings or load_settings(url=url)
         self.profile = _profile(settings.profile if profile is None else profile)
@@ -176,9 +180,6 @@ class Shop:
             encoder_for=lambda spec: (
                 encoder_of_index(settings, spec) if encoder is None else make_encoder(settings, encoder)
             ),
-        encoder: SPEC of the encoder, where it differs from the one that the index names, such as a folder
-            that lies elsewhere on this machine; its fingerprint must be the index's. The setting `encoder`
-            is that of ingest, and has no effect here.
             analyzer_for=lambda: make_analyzer(settings),
             timeout_s=settings.timeout_s,
             profile=self.profile,
@@ -191,7 +192,6 @@ class Shop:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        encoder: str | None = None,
         trace: TracebackType | None,
     ) -> None:
         self.close()
