@@ -13,10 +13,13 @@ import pytest
 from es_xmodal.cluster.capabilities import is_retriever_refusal
 from es_xmodal.encoders.base import EncoderInfo, Space
 from es_xmodal.index.body import IndexOptions, build_body
+from es_xmodal.index.combining import Combining
 from es_xmodal.query.answers import read_found, read_hits
 from es_xmodal.query.console import console_text, msearch_lines
 from es_xmodal.query.plan import Request
 from es_xmodal.resources import index_template
+from es_xmodal.text.grams import grams
+from es_xmodal.text.options import SEPARATOR
 from tests.support.cases import CASES, requests_of
 
 pytestmark = pytest.mark.contract
@@ -50,19 +53,54 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+KINDS = {
+    "exact": IndexOptions(shards=2),
+    "quantised": IndexOptions(vector_index="int8_hnsw", shards=2),
+    "dot": IndexOptions(shards=2, combining=Combining(similarity="dot_product")),
+    "l2": IndexOptions(shards=2, combining=Combining(similarity="l2_norm")),
+    "mean": IndexOptions(shards=2, combining=Combining(pictures="mean")),
+    "fused": IndexOptions(shards=2, combining=Combining(pictures="mean", fuse="add")),
+    "ocr": IndexOptions(shards=2, ocr=True),
+}
+
+
+def kind_of(case: str) -> str:
+    """Which index a case is meant for: `text_quantised`, `mean_image`."""
+    return next((kind for kind in KINDS if kind in case.split("_")), "exact")
+
+
+def laid_out(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A document as an index of that kind has it; of several pictures the first one is its mean here."""
+    if kind not in ("mean", "fused"):
+        return row
+    images = row.get("images", [])
+    top = {name: value for name, value in row.items() if name not in ("images", "text_vector")}
+    if kind == "fused":
+        vector = row.get("text_vector") or (images[0]["joint"] if images else None)
+        return {**top, **({"fused_vector": vector} if vector else {})}
+    found = {
+        f"{leg}_vector": images[0][space]
+        for leg, space in (("image", "joint"), ("visual", "visual"))
+        if images
+    }
+    text = {"text_vector": row["text_vector"]} if "text_vector" in row else {}
+    return {**top, **text, **found, "images": [{"ref": image["ref"]} for image in images]}
+
+
 @pytest.fixture(scope="module")
-def indices(es_url: str) -> Iterator[tuple[httpx.Client, dict[bool, str]]]:
-    """One index with exact vectors and one with quantised ones."""
+def indices(es_url: str) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
+    """An index of each kind."""
     with httpx.Client(base_url=es_url, timeout=60) as client:
         names = {}
-        for quantised in (False, True):
-            name = names[quantised] = f"contract-{secrets.token_hex(4)}"
-            options = IndexOptions(vector_index="int8_hnsw" if quantised else "hnsw", shards=2)
+        for kind, options in KINDS.items():
+            name = names[kind] = f"contract-{secrets.token_hex(4)}"
             body = build_body(index_template(), encoder=ENCODER, options=options)
             client.put(f"/{name}", json=body).raise_for_status()
             for product, row in DOCUMENTS.items():
                 tokens = {"title": row["title"]}
-                document = {"id": product, "tokens": tokens, **row}
+                if kind == "ocr":
+                    tokens["grams"] = SEPARATOR.join(grams([row["title"], "Arla"]))
+                document = {"id": product, "tokens": tokens, **laid_out(row, kind)}
                 client.put(f"/{name}/_doc/{product}", json=document).raise_for_status()
             client.post(f"/{name}/_refresh").raise_for_status()
         yield client, names
@@ -99,9 +137,9 @@ def hits_of(answers: list[dict[str, Any]]) -> list[list[tuple[str, float]]]:
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_accepted_and_the_same_when_pasted(indices: tuple[httpx.Client, dict[bool, str]], name: str) -> None:
+def test_accepted_and_the_same_when_pasted(indices: tuple[httpx.Client, dict[str, str]], name: str) -> None:
     client, names = indices
-    index = names["quantised" in name]
+    index = names[kind_of(name)]
     for request in requests_of(CASES[name]):
         if request is CASES[name].server:
             # The servers of these tests lack the module rank-rrf, which needs a licence: see the test below.
@@ -113,30 +151,30 @@ def test_accepted_and_the_same_when_pasted(indices: tuple[httpx.Client, dict[boo
 
 @pytest.mark.parametrize("name", sorted(name for name, plan in CASES.items() if plan.server))
 def test_the_server_s_own_fusion_lacks_nothing_but_the_module(
-    indices: tuple[httpx.Client, dict[bool, str]], name: str
+    indices: tuple[httpx.Client, dict[str, str]], name: str
 ) -> None:
     """No licensed server is here: the whole is refused for its name only, and each part alone is a window."""
     client, names = indices
     plan = CASES[name]
     assert plan.server is not None
-    (refused,) = send(client, names[False], plan.server)
+    (refused,) = send(client, names["exact"], plan.server)
     kind = plan.fusion.removeprefix("server-")
     assert refused["error"]["reason"] == f"unknown retriever [{kind}]"
     assert is_retriever_refusal(Exception(refused["error"]["reason"]))
-    windows = send(client, names[False], plan.retrieve)
+    windows = send(client, names["exact"], plan.retrieve)
     for part, window in zip(plan.server.bodies[0]["retriever"][kind]["retrievers"], windows, strict=False):
         body = {**plan.server.bodies[0], "retriever": part.get("retriever", part)}
         alone = Request(endpoint="_search", params={}, bodies=(body,))
-        assert hits_of(send(client, names[False], alone)) == hits_of([window])
+        assert hits_of(send(client, names["exact"], alone)) == hits_of([window])
 
 
-def test_ranking_adds_up(indices: tuple[httpx.Client, dict[bool, str]]) -> None:
+def test_ranking_adds_up(indices: tuple[httpx.Client, dict[str, str]]) -> None:
     client, names = indices
     plan = CASES["text_and_image"]
-    found = read_found(plan.legs, send(client, names[False], plan.retrieve))
+    found = read_found(plan.legs, send(client, names["exact"], plan.retrieve))
     last = plan.rank(found)
     assert last is not None
-    (answer,) = send(client, names[False], last)
+    (answer,) = send(client, names["exact"], last)
     hits = read_hits(answer, plan.fuse(found), offset=0)
     assert {hit.id for hit in hits} == set(DOCUMENTS)
     scores = [hit.ledger.score for hit in hits]

@@ -11,6 +11,7 @@ import pytest
 
 from es_xmodal.encoders.base import EncoderInfo, Space
 from es_xmodal.index.body import IndexOptions, build_body
+from es_xmodal.index.combining import Combining
 from es_xmodal.resources import index_template
 
 pytestmark = pytest.mark.golden
@@ -40,6 +41,23 @@ CASES: dict[str, tuple[EncoderInfo, IndexOptions]] = {
         info(JOINT, text_space="joint"),
         IndexOptions(vector_index="flat", shards=3, replicas=2),
     ),
+    "mean_dot": (
+        info(JOINT, VISUAL, TEXT, text_space="text"),
+        IndexOptions(combining=Combining(pictures="mean", similarity="dot_product")),
+    ),
+    "add_l2": (
+        info(JOINT, VISUAL, TEXT, text_space="text"),
+        IndexOptions(combining=Combining(pictures="mean", fuse="add", similarity="l2_norm")),
+    ),
+    "concat": (
+        info(JOINT, VISUAL, TEXT, text_space="text"),
+        IndexOptions(combining=Combining(pictures="mean", fuse="concat")),
+    ),
+    "concat_one_space": (
+        info(JOINT, text_space=None),
+        IndexOptions(combining=Combining(pictures="mean", fuse="concat")),
+    ),
+    "ocr": (info(JOINT, text_space="joint"), IndexOptions(ocr=True)),
     "no_text_int8": (info(JOINT, VISUAL, text_space=None), IndexOptions(vector_index="int8_hnsw", m=32)),
 }
 

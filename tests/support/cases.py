@@ -9,7 +9,16 @@ from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.model import Query
 from es_xmodal.query.order import parse_sort
 from es_xmodal.query.plan import Found, Plan, Request, build_plan
-from tests.support.plans import composed_plan, plan_for, server_view, signals, view
+from tests.support.plans import (
+    MEAN,
+    composed_plan,
+    fused_plan,
+    ocr_view,
+    plan_for,
+    server_view,
+    signals,
+    view,
+)
 
 FOUND = {
     "identifier": Found(ids=("p3",), top=1.0, total=1),
@@ -17,6 +26,8 @@ FOUND = {
     "text": Found(ids=("p2", "p3"), top=0.875, total=2),
     "image": Found(ids=("p4",), top=0.75, total=1),
     "visual": Found(ids=("p5",), top=0.9375, total=1),
+    "fused": Found(ids=("p4", "p2"), top=0.875, total=2),
+    "ocr": Found(ids=("p2", "p5"), top=12.0, total=2),
 }
 RANKED = {"p2": 0.5, "p1": 0.25, "p5": 0.0}
 """What a retriever of the server ranked, where it has a part."""
@@ -28,6 +39,10 @@ def quantised() -> Plan:
 
 def facets(*typed: str) -> tuple[Facet, ...]:
     return tuple(parse_facet(one) for one in typed)
+
+
+def similar_by(similarity: str) -> dict[str, str]:
+    return dict.fromkeys(("text_vector", "images.joint", "images.visual"), similarity)
 
 
 def with_scores(found: Found) -> Found:
@@ -88,10 +103,32 @@ CASES: dict[str, Plan] = {
     "text_and_image_server_linear": plan_for(
         fusion="server-linear", pictures=("p.jpg",), facets=facets("brand"), collapse=True, seen=server_view()
     ),
+    "image_ocr": plan_for(
+        text="", pictures=("p.jpg",), read=("Arla", "MJÖLK 1,5%"), cutoff=2.0, seen=ocr_view()
+    ),
+    "image_ocr_boost": plan_for(
+        text="", pictures=("p.jpg",), read=("牛奶",), fusion="boost", filters=["brand=A"], seen=ocr_view()
+    ),
+    "text_and_image_ocr_rrf": plan_for(
+        pictures=("p.jpg",), read=("Arla",), fusion="rrf", facets=facets("brand"), seen=ocr_view()
+    ),
     "composed_early": composed_plan("early"),
     "composed_late": composed_plan("late"),
     "composed_like": composed_plan("early", like=("p1", "p4")),
     "composed_late_boost": composed_plan("late", fusion="boost"),
+    "mean_text_and_image": plan_for(pictures=("p.jpg",), seen=view(fields=MEAN)),
+    "mean_image_cutoff": plan_for(text="", pictures=("p.jpg",), cutoff=1.0, seen=view(fields=MEAN)),
+    "dot_text_cutoff": plan_for(cutoff=1.0, seen=view(similarities=similar_by("dot_product"))),
+    "l2_text_and_image_cutoff": plan_for(
+        pictures=("p.jpg",), cutoff=1.0, seen=view(similarities=similar_by("l2_norm"))
+    ),
+    "l2_image_cutoff_too_high": plan_for(
+        text="", pictures=("p.jpg",), cutoff=10.0, seen=view(similarities=similar_by("l2_norm"))
+    ),
+    "fused_text": fused_plan(),
+    "fused_image_l2_cutoff": fused_plan(text="", pictures=("p.jpg",), similarity="l2_norm", cutoff=2.0),
+    "fused_late": fused_plan("late", pictures=("p.jpg",)),
+    "fused_boost": fused_plan(fusion="boost", filters=()),
 }
 
 

@@ -14,6 +14,7 @@ from es_xmodal.query.model import Composed, Query
 from es_xmodal.query.plan import Found, Plan, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE
 from es_xmodal.query.view import Calibration, IndexView, Signals
+from es_xmodal.text.grams import grams
 
 FIELDS = {
     "id": "keyword",
@@ -43,6 +44,18 @@ CALIBRATION = {
     "image": Calibration(floor=0.52, spread=0.04),
     "visual": Calibration(floor=0.6, spread=0.05),
 }
+TOP = {name: kind for name, kind in FIELDS.items() if name not in ("images.joint", "images.visual")}
+MEAN = {**TOP, "image_vector": "dense_vector", "visual_vector": "dense_vector"}
+"""Fields of an index that keeps the mean of a product's pictures."""
+FUSED = {
+    **{name: kind for name, kind in TOP.items() if name != "text_vector"},
+    "fused_vector": "dense_vector",
+}
+"""Fields of an index with one vector for text and pictures."""
+FUSED_CALIBRATION = {
+    "fused": Calibration(floor=0.5, spread=0.05),
+    "fused_photo": Calibration(floor=0.6, spread=0.04),
+}
 Scores = Mapping[str, Mapping[str, float]]
 """Leg name to (product id to raw score); a product that lacks the leg is absent."""
 
@@ -52,10 +65,25 @@ def view(**changes: object) -> IndexView:
     return IndexView(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def signals(*, picture: bool = False, terms: Sequence[str] = ("red", "mug")) -> Signals:
+def signals(
+    *, picture: bool = False, terms: Sequence[str] = ("red", "mug"), read: Sequence[str] = ()
+) -> Signals:
+    """Of words and a picture; `read` are the words that stand on it."""
     one = np.array([0.6, 0.8], dtype=np.float32)
     vectors = {"text": one, "image": one}
-    return Signals(terms=tuple(terms), vectors={**vectors, "visual": one} if picture else vectors)
+    return Signals(
+        terms=tuple(terms),
+        vectors={**vectors, "visual": one} if picture else vectors,
+        read={"picture": tuple(read)} if read else {},
+        grams=tuple(grams(read)),
+    )
+
+
+def ocr_view(**changes: object) -> IndexView:
+    """The view of an index that knows the words on its pictures."""
+    fields = {**FIELDS, "tokens.ocr": "text", "tokens.grams": "text"}
+    calibration = {**CALIBRATION, "ocr": Calibration(floor=0.0, spread=2.0)}
+    return view(**{"fields": fields, "calibration": calibration, **changes})
 
 
 def server_view(**changes: object) -> IndexView:
@@ -63,10 +91,23 @@ def server_view(**changes: object) -> IndexView:
     return view(**{"retrievers": frozenset({"linear", "rrf"}), "weighted_rrf": True, **changes})
 
 
+def fused_plan(how: Composed = "early", similarity: str = "cosine", **options: object) -> Plan:
+    """A plan of words, a photo, or both, on one vector for text and pictures."""
+    query = Query(**{"text": "red mug", "composition": how, **options})  # type: ignore[arg-type]
+    one, two = (np.array(pair, dtype=np.float32) for pair in ((0.6, 0.8), (0.8, 0.6)))
+    vectors = {"text": {"fused": one}, "picture": {"fused": two}}
+    made = compose(parts_of(query, DEFAULT_PROFILE), vectors, how)
+    words = ("red", "mug") if query.text else ()
+    asked = Signals(terms=words, vectors=made.vectors, shares=made.shares, composition=made.how)
+    seen = view(fields=FUSED, calibration=FUSED_CALIBRATION, similarities={"fused_vector": similarity})
+    return build_plan(query, asked, seen)
+
+
 def plan_for(*, seen: IndexView | None = None, **options: Any) -> Plan:
     filters = tuple(parse_filter(str(one)) for one in options.pop("filters", ()))
+    read = options.pop("read", ())
     query = Query(**{"text": "red mug", "filters": filters, **options})
-    return build_plan(query, signals(picture=bool(query.pictures)), seen or view())
+    return build_plan(query, signals(picture=bool(query.pictures), read=read), seen or view())
 
 
 def composed_plan(how: Composed, **options: object) -> Plan:
