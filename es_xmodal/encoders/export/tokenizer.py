@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from es_xmodal.encoders.onnx.manifest import TOKENIZER_FILE
+from es_xmodal.encoders.onnx.manifest import TOKENIZER_FILE, Cleaning
 from es_xmodal.errors import EncoderError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -17,19 +18,21 @@ _SPLIT = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Marks:
-    """Numbers of tokens that are not text.
+class Habits:
+    """What a library does to texts and token numbers around its tokenizer.
 
     Args:
         pad: fills up short texts.
         separator: ends a text, or None.
+        cleaning: what the library does to a text before its tokenizer, as `Text.cleaning` names it.
     """
 
     pad: int
-    separator: int | None
+    separator: int | None = None
+    cleaning: Cleaning
 
 
-def write_tokenizer(source: TokenizerSource, folder: Path) -> Marks:
+def write_tokenizer(source: TokenizerSource, folder: Path) -> Habits:
     """Write the tokenizer of a source, with its truncation and without padding.
 
     Args:
@@ -37,26 +40,23 @@ def write_tokenizer(source: TokenizerSource, folder: Path) -> Marks:
         folder: gets `tokenizer.json`.
 
     Returns:
-        Its marks.
+        What the library does besides.
 
     Raises:
         EncoderError: it cannot be written in that form.
         MissingExtraError: the library `tokenizers` is not installed.
     """
-    try:
-        import tokenizers
-    except ImportError:
-        raise MissingExtraError("writing tokenizers", extra="export") from None
-    marks = Marks(pad=0, separator=None)
+    if find_spec("tokenizers") is None:
+        raise MissingExtraError("writing tokenizers", extra="export")
+    habits = Habits(pad=0, cleaning=source.settings.get("clean") or "lower")
     if source.kind == "simple":
         found = _simple(source)
     else:
-        text, marks = _transformers(source)
-        found = tokenizers.Tokenizer.from_str(text)
+        found, habits = _transformers(source)
     found.enable_truncation(max_length=source.context)
     found.no_padding()
     (folder / TOKENIZER_FILE).write_text(found.to_str(), encoding="utf-8")
-    return marks
+    return habits
 
 
 def _simple(source: TokenizerSource) -> Any:
@@ -81,21 +81,51 @@ def _simple(source: TokenizerSource) -> Any:
     return found
 
 
-def _transformers(source: TokenizerSource) -> tuple[str, Marks]:
-    """The JSON of a `transformers` tokenizer; one without it is converted by the library itself."""
+def _transformers(source: TokenizerSource) -> tuple[Any, Habits]:
+    """A tokenizer of `transformers`; only SigLIP's is not of the `tokenizers` library there."""
+    from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(source.folder), local_files_only=True)
+    wrapped = "tokenizer_mode" in source.settings  # open_clip has a hand in it
+    cleaning: Cleaning = source.settings.get("clean") or ("whitespace" if wrapped else "none")
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+    if backend is not None:
+        found = Tokenizer.from_str(backend.to_str())
+    elif type(tokenizer).__name__ == "SiglipTokenizer" and not wrapped:
+        found, cleaning = _sentencepiece(tokenizer), "siglip"
+    else:
+        name = type(tokenizer).__name__
+        raise EncoderError(
+            f"the tokenizer {name} cannot be written as {TOKENIZER_FILE}",
+            hint="use this encoder with torch",
+        )
+    pad = tokenizer.pad_token_id or 0
+    return found, Habits(pad=pad, separator=tokenizer.sep_token_id, cleaning=cleaning)
 
-        try:
-            backend = convert_slow_tokenizer(tokenizer)
-        except Exception as error:  # the library's own converters raise what they like
-            name = type(tokenizer).__name__
-            raise EncoderError(
-                f"the tokenizer {name} cannot be written as {TOKENIZER_FILE}: {error}"
-            ) from error
-    marks = Marks(pad=tokenizer.pad_token_id or 0, separator=tokenizer.sep_token_id)
-    return backend.to_str(), marks
+
+def _sentencepiece(tokenizer: Any) -> Any:
+    """A unigram model of SentencePiece, with its own normalisation, and an end mark."""
+    from sentencepiece import sentencepiece_model_pb2 as messages
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    proto = messages.ModelProto()  # type: ignore[attr-defined]  # made while it is imported
+    proto.ParseFromString(tokenizer.sp_model.serialized_model_proto())
+    if proto.trainer_spec.model_type != proto.trainer_spec.UNIGRAM:
+        raise EncoderError(f"only SentencePiece models of the unigram kind become {TOKENIZER_FILE}")
+    found = Tokenizer(
+        models.Unigram(
+            [(piece.piece, piece.score) for piece in proto.pieces],
+            unk_id=proto.trainer_spec.unk_id,
+            byte_fallback=proto.trainer_spec.byte_fallback,
+        )
+    )
+    table = proto.normalizer_spec.precompiled_charsmap
+    steps = [normalizers.Precompiled(table)] if table else []
+    found.normalizer = normalizers.Sequence([*steps, normalizers.Replace(Regex(" {2,}"), " ")])
+    found.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme="always")
+    end = tokenizer.eos_token
+    found.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+    return found

@@ -19,7 +19,7 @@ from es_xmodal.encoders.base import EncoderInfo, EncoderOptions
 from es_xmodal.encoders.export.graph import bytes_per_picture, picture_graph, text_graph, write_graph
 from es_xmodal.encoders.export.int8 import spared_products, write_int8
 from es_xmodal.encoders.export.samples import sample_pictures, sample_texts
-from es_xmodal.encoders.export.tokenizer import Marks, write_tokenizer
+from es_xmodal.encoders.export.tokenizer import Habits, write_tokenizer
 from es_xmodal.encoders.export.verify import FLOORS, Reference, check_tokens
 from es_xmodal.encoders.onnx.manifest import (
     PICTURE_FILE,
@@ -132,7 +132,7 @@ def _source(spec: str) -> tuple[EncoderInfo, Towers, PixelRecipe]:
     strange = [name for name in towers.text_inputs if name not in _KNOWN_INPUTS]
     if strange or towers.text_inputs[0] != "input_ids":
         raise EncoderError(f"encoder {spec} reads texts in a way that cannot be exported: {strange}")
-    if towers.tokenizer.settings.get("tokenizer_mode"):
+    if any(towers.tokenizer.settings.get(name) for name in ("tokenizer_mode", "reduction_mask")):
         raise EncoderError(f"encoder {spec} marks the end of a text in a way that cannot be exported")
     return encoder.info, towers, towers.recipe
 
@@ -174,14 +174,14 @@ class _Export:
         path.write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
         return manifest
 
-    def _text(self, marks: Marks) -> Text:
+    def _text(self, habits: Habits) -> Text:
         source = self._towers.tokenizer
         return Text(
-            cleaning=source.settings.get("clean") or "none",
+            cleaning=habits.cleaning,
             length=source.context,
             fixed=False,
-            pad=marks.pad,
-            zeroed=marks.separator if source.settings.get("strip_sep_token") else None,
+            pad=habits.pad,
+            zeroed=habits.separator if source.settings.get("strip_sep_token") else None,
             inputs=cast("tuple[TextInput, ...]", self._towers.text_inputs),
         )
 

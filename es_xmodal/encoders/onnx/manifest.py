@@ -22,7 +22,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 Precision = Literal["fp32", "int8"]
 TextInput = Literal["input_ids", "attention_mask", "token_type_ids"]
-Cleaning = Literal["none", "lower", "whitespace", "canonicalize"]
+Cleaning = Literal["none", "lower", "whitespace", "canonicalize", "siglip"]
 
 
 class _Part(BaseModel):
@@ -33,7 +33,8 @@ class Text(_Part):
     """From a text to what the tower reads.
 
     Args:
-        cleaning: what is done before the tokenizer, by the names of open_clip; `none` for other sources.
+        cleaning: what is done before the tokenizer: nothing, as transformers' SigLIP does, or what open_clip
+            calls by that name.
         length: tokens at most, marks of start and end included.
         fixed: every text is padded to `length`; else only to the longest one beside it.
         pad: the number that pads.

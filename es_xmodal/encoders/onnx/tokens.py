@@ -17,6 +17,7 @@ from es_xmodal.errors import MissingExtraError
 if TYPE_CHECKING:
     from es_xmodal.encoders.onnx.manifest import Text
 
+_OPEN_CLIP = ("lower", "whitespace", "canonicalize")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -34,17 +35,20 @@ class Reader:
 
     def __init__(self, folder: Path, how: Text) -> None:
         self.how = how
-        self._fix = _fixer() if how.cleaning != "none" else None
+        self._fix = _fixer() if how.cleaning in _OPEN_CLIP else None
         self._tokenizer = _tokenizer(folder)
 
     def clean(self, text: str) -> str:
-        """Return the text as the tokenizer gets it, after open_clip's functions of the same names."""
+        """Return the text as the tokenizer gets it, after the functions of those names in the sources."""
         how = self.how.cleaning
-        if self._fix is not None:
-            text = html.unescape(html.unescape(self._fix(text))).strip()
-            if how == "canonicalize":
-                text = text.replace("_", " ").translate(_NO_PUNCTUATION).lower()
-            text = " ".join(text.split())
+        if how == "siglip":
+            return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
+        if self._fix is None:
+            return text
+        text = html.unescape(html.unescape(self._fix(text))).strip()
+        if how == "canonicalize":
+            text = text.replace("_", " ").translate(_NO_PUNCTUATION).lower()
+        text = " ".join(text.split())
         return text.lower() if how == "lower" else text
 
     def numbers(self, texts: Sequence[str]) -> list[list[int]]:
