@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from es_xmodal.errors import PictureError
+from es_xmodal.errors import PictureError, SettingsError
 from es_xmodal.media.picture import DEFAULT_LIMITS
 from es_xmodal.settings import Settings, load_settings
 
@@ -75,3 +75,15 @@ def read_image(given: str) -> str | bytes:
     if not data:
         raise PictureError("standard input is empty", code="empty", hint="write `--image - < photo.jpg`")
     return data
+
+
+def rename_pair(text: str) -> tuple[str, str]:
+    """Take `--map FIELD=NAME` apart.
+
+    Raises:
+        SettingsError: it is no such pair.
+    """
+    field, sign, name = text.partition("=")
+    if not sign or not field.strip() or not name.strip():
+        raise SettingsError(f"--map {text!r} is no pair", hint="write --map title=name")
+    return field.strip(), name.strip()

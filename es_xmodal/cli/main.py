@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("es_xmodal.cli.search:search", "Search by words, by picture, or by both."),
     "plan": ("es_xmodal.cli.search:plan", "Print the requests of a search, to paste into Kibana."),
     "evaluate": ("es_xmodal.cli.evaluate:evaluate", "Measure the ranking on queries with judgements."),
+    "adapt": ("es_xmodal.cli.adapt:adapt", "Learn from the shop's own titles and pictures."),
     "profile": (
         "es_xmodal.cli.profile:profile",
         "Show the boosts and weights of the ranking, as a file to edit.",

@@ -18,7 +18,7 @@ LAYERS = (
     ("cli", "server"),
     ("app",),
     ("evaluation",),
-    ("ingest", "search"),
+    ("adapt", "ingest", "search"),
     ("index",),
     ("encoders",),
     ("store",),

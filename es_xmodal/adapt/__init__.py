@@ -1,0 +1,1 @@
+"""What can be learned from the shop's own pairs: reading them, splitting, training, measuring."""
