@@ -26,15 +26,22 @@ class Again(Exception):
         error: for the reject.
         retry_after_s: what the host asks to wait; None where it says nothing.
         silent: the host gave no whole answer.
+        final: it is not worth waiting for.
     """
 
     def __init__(
-        self, error: PictureError, *, retry_after_s: float | None = None, silent: bool = False
+        self,
+        error: PictureError,
+        *,
+        retry_after_s: float | None = None,
+        silent: bool = False,
+        final: bool = False,
     ) -> None:
         super().__init__(error.message)
         self.error = error
         self.retry_after_s = retry_after_s
         self.silent = silent
+        self.final = final
 
 
 def moved_to(answer: httpx.Response) -> httpx.Request | None:
@@ -62,9 +69,8 @@ def judge(answer: httpx.Response, name: str, *, longest_pause_s: float, clock: C
         error = PictureError(f"picture {name!r}: the host answers {status}", code=code)
         pause_s = _retry_after_s(answer.headers.get("retry-after"), clock())
         if pause_s is not None and pause_s > longest_pause_s:
-            raise PictureError(
-                f"picture {name!r}: the host answers {status} and asks to wait {pause_s:.0f} s", code=code
-            )
+            error = PictureError(f"{error.message} and asks to wait {pause_s:.0f} s", code=code)
+            raise Again(error, final=True)
         raise Again(error, retry_after_s=pause_s)
     if status in (404, 410):
         raise PictureError(f"picture {name!r} does not exist: the host answers {status}", code="missing")

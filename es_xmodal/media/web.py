@@ -202,16 +202,14 @@ class WebPictures:
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.options.attempts),
             wait=self._pause,
-            retry=tenacity.retry_if_exception_type(Again),
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, Again) and not error.final),
             sleep=self._sleep,
             before_sleep=lambda state: _log.info("picture again, attempt %d", state.attempt_number + 1),
+            reraise=True,
         )
         try:
             fetched = retrying(self._attempt, url, known)
-        except tenacity.RetryError as error:
-            again = error.last_attempt.exception()
-            if not isinstance(again, Again):
-                raise
+        except Again as again:
             host.failed(self._clock(), silent=again.silent)
             return _as_last_time(known, again.error)
         host.answered()
@@ -290,7 +288,7 @@ class WebPictures:
 def _as_last_time(known: Known | None, error: PictureError) -> Fetched:
     """A host that is down for an hour must not cost the index the vectors of all its pictures."""
     if known is None:
-        raise error
+        raise error from None
     return Fetched(content=known.content, data=None, stale=error)
 
 

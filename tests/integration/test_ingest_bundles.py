@@ -132,7 +132,8 @@ def test_the_command(
         return code, json.loads(out) if out else {}
 
     code, answer = call()
-    assert (code, answer) == (2, {}), "without --map no row has a title, so nothing can serve"
+    assert code == 1, "without --map no row has a title"
+    assert (answer["rejected"], answer["index"], answer["alias"]) == (6, None, name)
     assert len(rejects(work / "catalog.rejects.jsonl")) == 6
     code, answer = call("--map", "title=name", "--rebuild", "--shards", "2", "--replicas", "0")
     assert code == 1
