@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from es_xmodal.text.options import TextOptions
 
 if TYPE_CHECKING:
     from es_xmodal.ingest.pipeline import Parts
+    from es_xmodal.ingest.words import OcrParts
     from es_xmodal.search.result import SearchResult
 
 DEFAULT_INDEX = "products"
@@ -138,7 +140,27 @@ def ingest_parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
             pictures=PictureSource(images_root),
             template=index_template(),
             base64_vectors=capabilities.base64_vectors,
+            ocr=_ocr_parts(settings, stack) if settings.ocr else None,
         )
+
+
+def _ocr_parts(settings: Settings, stack: ExitStack) -> OcrParts:
+    """Each thread that loads rows reads with one core: they share the machine with the encoder."""
+    from es_xmodal.ingest.pipeline import MAX_WORKERS
+    from es_xmodal.ingest.words import OcrParts
+    from es_xmodal.store.texts import TextStore
+
+    reader = load_reader(engines=min(MAX_WORKERS, settings.encoder_threads or os.cpu_count() or 1))
+    return OcrParts(reader=reader, store=stack.enter_context(TextStore.open(settings.data_dir / "texts")))
+
+
+def make_reader(settings: Settings) -> WordReader:
+    """Make the reader of the words on a query's picture: one picture, as fast as the machine can.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return load_reader(threads=settings.encoder_threads or min(4, os.cpu_count() or 1))
 
 
 class Shop:
@@ -181,6 +203,7 @@ class Shop:
                 encoder_of_index(settings, spec) if encoder is None else make_encoder(settings, encoder)
             ),
             analyzer_for=lambda: make_analyzer(settings),
+            reader_for=lambda: make_reader(settings),
             timeout_s=settings.timeout_s,
             profile=self.profile,
         )
