@@ -70,7 +70,7 @@ def show(report: RecallReport) -> None:
     table = Table(box=None, pad_edge=False, title_justify="left", title=_title(report))
     for name in ("type", "field", "asked with", "rescored"):
         table.add_column(name, no_wrap=True)
-    for name in ("recall@10", "recall@100", "error max", "mean", "ms", "disk", "memory of all"):
+    for name in ("recall@10", "recall@100", "error max", "mean", "final", "ms", "disk", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     for kind in report.kinds:
         sizes = (_size(kind.disk_bytes), _size(report.facts.memory(kind.kind)))
@@ -101,6 +101,7 @@ def _cells(kind: str, one: Any, sizes: tuple[str, str]) -> tuple[str, ...]:
         f"{one.recall_at_100:.3f}",
         f"{one.max_error:.6f}",
         f"{one.mean_error:.6f}",
+        f"{one.final_error:.6f}",
         f"{one.median_ms:.1f}",
         *sizes,
     )

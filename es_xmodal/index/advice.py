@@ -207,6 +207,12 @@ BODY_ADVICE: Mapping[str, Advice] = {
         "the server chooses `index_options` by version, dimension and licence: int8 today, bbq tomorrow",
         'write `index_options` in the mapping, such as `{"type": "hnsw"}`, and index anew',
     ),
+    "vector-index": Advice(
+        "note",
+        "the rule for the kind of vector index (docs/quantisation.md) would choose another one for this "
+        "index as it is now",
+        "`es-xmodal bench recall` measures both; `es-xmodal ingest CATALOG --rebuild --vector-index auto`",
+    ),
     "quantised": Advice(
         "note",
         "scores are approximate until they are rescored, which every search here asks for; on 8.x a nested "

@@ -116,6 +116,7 @@ def _one_index(
     mappings = body.get("mappings") or {}
     meta, encoder, findings = None, None, []
     unused: frozenset[str] = frozenset()
+    documents: int | None = None
     try:
         meta = parse_meta(index, mappings)
     except ForeignIndexError:
@@ -130,6 +131,7 @@ def _one_index(
         else:
             findings += _from_check(checked)
             unused = frozenset(one.field for one in checked if one.field and not one.count)
+            documents = next((one.count for one in checked if one.what == "documents"), None)
     health, stats, not_told = _state(client, index)
     facts = IndexFacts(
         index=index,
@@ -140,6 +142,7 @@ def _one_index(
         health=health,
         stats=stats,
         unused=unused,
+        documents=documents,
         window=asked.window,
     )
     return [*findings, *look(facts), *not_told]

@@ -13,6 +13,7 @@ from es_xmodal.index.advice import Diagnosis, found, good
 from es_xmodal.index.combining import vector_fields
 from es_xmodal.index.fused import spaces_of
 from es_xmodal.index.meta import IndexMeta
+from es_xmodal.index.quantisation import Choice, Facts, FieldFacts, choose
 from es_xmodal.query.legs import fields_of
 
 DELETED_SHARE = 0.33
@@ -43,6 +44,8 @@ class IndexFacts:
     """Vector fields that no document has."""
     window: int = 100
     """Candidates a leg."""
+    documents: int | None = None
+    """Products in it; None: not known."""
 
     @property
     def mappings(self) -> Mapping[str, Any]:
@@ -114,6 +117,45 @@ def _vector_fields(facts: IndexFacts) -> Iterator[Diagnosis]:
             by_mapping = float((options.get("rescore_vector") or {}).get("oversample", 0)) > 0
             code = "quantised" if rescored or by_mapping else "quantised-unrescored"
             yield found(code, name, f"index_options.type {kind}")
+
+
+def _vector_index(facts: IndexFacts) -> Iterator[Diagnosis]:
+    """Of this project's own indices: would the rule choose the same now?"""
+    choice = _rule(facts)
+    if choice is None:
+        return
+    kinds = {str((one.get("index_options") or {}).get("type", "")) for one in facts.vectors().values()}
+    # A graph where comparing all would do is exact too, and no slower: that is no finding.
+    fine = {choice.type, "hnsw"} if choice.type == "flat" else {choice.type}
+    for kind in sorted(kinds - fine):
+        yield found("vector-index", facts.index, f"{kind}; by the rule {choice.type}: {choice.reason}")
+
+
+def _rule(facts: IndexFacts) -> Choice | None:
+    if facts.meta is None or not facts.documents or not facts.vectors():
+        return None
+    lucene = int((facts.stats.get("docs") or {}).get("count", facts.documents))
+    pictures = max(lucene - facts.documents, 0)  # Lucene counts each nested picture as a document
+    fields = tuple(
+        FieldFacts(
+            name=name,
+            dims=int(one.get("dims", 1)),
+            vectors=pictures if "." in name else facts.documents,
+            nested="." in name,
+        )
+        for name, one in facts.vectors().items()
+        if name not in facts.unused
+    )
+    able = facts.capabilities
+    several = pictures > facts.documents and any(one.nested for one in fields)
+    return choose(
+        Facts(fields=fields, version=able.version, license=able.active_license, several_pictures=several)
+    )
+
+
+def _rule_followed(facts: IndexFacts) -> str:
+    choice = _rule(facts)
+    return f"by the rule {choice.type}: {choice.reason}" if choice else ""
 
 
 def _source(facts: IndexFacts) -> Iterator[Diagnosis]:
@@ -249,6 +291,7 @@ _Praise = Callable[[IndexFacts], str]
 """What to say where a trap found nothing; empty where there was nothing to look at."""
 _TRAPS: Mapping[str, tuple[_Trap, _Praise]] = {
     "vector fields": (_vector_fields, _kinds),
+    "vector index": (_vector_index, _rule_followed),
     "vectors and encoder": (
         _vectors_and_encoder,
         lambda facts: "dimensions and similarity fit" if _ours_with_vectors(facts) else "",

@@ -104,7 +104,7 @@ def test_a_quantised_index_of_ours(
     name = f"{index_prefix}shop"
     ingest_shop(es_url, write_shop(tmp_path), name, vector_index="int8_hnsw", shards=2)
     found = bad(client, name)
-    assert found.keys() == {"no-pictures", "quantised", "shards"}
+    assert found.keys() == {"no-pictures", "quantised", "shards", "vector-index"}
     assert len(found["quantised"]) == 3
 
 

@@ -187,6 +187,32 @@ def test_without_the_encoder_the_index_is_compared_with_what_it_says_itself() ->
     assert not bad(look(facts(encoder=None)))
 
 
+@pytest.mark.parametrize(
+    ("kind", "documents", "lucene", "says"),
+    [
+        ("hnsw", 100, 200, None),
+        ("flat", 100, 200, None),
+        ("flat", 20_000, 40_000, "flat; by the rule hnsw: exact scores"),
+        ("flat", 6_000, 18_000, "flat; by the rule hnsw: exact scores"),
+        ("hnsw", 20_000, 40_000, None),
+        ("int8_hnsw", 20_000, 40_000, "int8_hnsw; by the rule hnsw"),
+        ("hnsw", 7_000_000, 14_000_000, "hnsw; by the rule int8_hnsw: floats and graph would take"),
+        ("flat", None, 40_000, None),
+        ("flat", 0, 0, None),
+    ],
+)
+def test_the_rule_is_asked_again(kind: str, documents: int | None, lucene: int, says: str | None) -> None:
+    body = OURS
+    for place in (JOINT, JOINT.replace("joint", "visual"), TEXT):
+        body = changed(body, f"{place}/index_options", {"type": kind})
+    known = facts(body, documents=documents, stats={"docs": {"count": lucene}, "segments": {"count": 1}})
+    told = [one for one in look(known) if one.about in ("shop-v0001", "vector index")]
+    assert [one.detail.startswith(says or "?") for one in told if one.code == "vector-index"] == (
+        [True] if says else []
+    )
+    assert bool([one for one in told if one.code == "ok"]) == (not says and bool(documents))
+
+
 def test_an_old_server_cannot_rescore_quantised_vectors() -> None:
     body = changed(OURS, f"{JOINT}/index_options", INT8)
     assert bad(look(facts(body, capabilities=OLD))) == [("quantised-unrescored", "images.joint")]
