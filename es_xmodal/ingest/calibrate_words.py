@@ -17,8 +17,8 @@ def calibrate_words(sample: Sequence[Sampled], *, documents: int) -> LegCalibrat
     """Score unrelated pairs as Elasticsearch will: the words on a product's pictures against another product.
 
     The floor is 0, the score of a product that shares nothing. IDF grows with the index, so the sample's
-    counts are taken as shares of it (BM25 as in Lucene: S. Robertson, H. Zaragoza, The Probabilistic Relevance
-    Framework, 2009; idf = ln(1 + (N − n + .5) / (n + .5))).
+    counts are taken as shares of it. BM25 as in Lucene, idf = ln(1 + (N − n + .5) / (n + .5)); after
+    S. Robertson, H. Zaragoza: The Probabilistic Relevance Framework (2009).
 
     Args:
         sample: with the pieces of each product's field, and of what stands on its pictures.

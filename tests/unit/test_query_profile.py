@@ -20,7 +20,7 @@ from es_xmodal.query.profile_file import parse_profile, profile_json, write_prof
 from es_xmodal.search.signals import make_signals
 from tests.support.cli import WRONG, Cli, refused
 from tests.support.encoders import HashEncoder
-from tests.support.plans import signals, view
+from tests.support.plans import ocr_view, signals, view
 
 pytestmark = pytest.mark.unit
 
@@ -36,8 +36,8 @@ def plan_of(profile: Profile, what: str = "text", fusion: Fusion = "convex", **o
     text = WORDS.get(what, "red mug" if what == "text+image" else "")
     pictures = ("p.jpg",) if "image" in what else ()
     query = Query(text=text, pictures=pictures, fusion=fusion, **options)
-    found = signals(picture=bool(pictures), terms=tuple(text.split()))
-    return build_plan(query, found, view(), profile)
+    found = signals(picture=bool(pictures), terms=tuple(text.split()), read=("milk",) if pictures else ())
+    return build_plan(query, found, ocr_view() if pictures else view(), profile)
 
 
 def seen(plan: Plan) -> list[Any]:
@@ -235,7 +235,10 @@ def test_one_and_one_point_zero_are_one_profile() -> None:
         ("[weights.convex.text]\nimage = nan", "weights.convex.text.image: must be a number"),
         ("[weights.convex.text]\nimage = true", "weights.convex.text.image: must be a number"),
         ('[weights.convex.text]\nimage = "1"', "weights.convex.text.image: must be a number"),
-        ("[weights.convex.image]\nimage = 0\nvisual = 0", "weights.convex.image: needs a number above 0"),
+        (
+            "[weights.convex.image]\nimage = 0\nvisual = 0\nocr = 0",
+            "weights.convex.image: needs a number above 0",
+        ),
         ("[weights.convex.short]\nimage = 0\nlexical = 0\ntext = 0", "weights.convex.short: needs a number"),
         ("[weights.convex]\ntext = 1", "weights.convex.text: must be a table (write [weights.convex.text]"),
         ("field_boosts = 3", "field_boosts: must be a table"),
