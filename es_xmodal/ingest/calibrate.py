@@ -85,22 +85,25 @@ def calibrate(
         Leg -> mean and standard deviation; a leg without pairs is left out. For one field for both, `fused`
         is that of words and `fused_photo` that of photos.
     """
-    asked = list(sample[:TITLES])
+    # A product whose text could not be embedded has a title that cannot be either.
+    asked = [one for one in sample if one.text is not None or combiner.text_space is None][:TITLES]
     titles = encode_titles([one.title for one in asked]) if asked else {}
-    legs = _separate(sample, titles, combiner.text_space)
+    legs = _separate(sample, asked, titles, combiner.text_space)
     floors = {name: 2 * leg.floor - 1 for name, leg in legs.items()}
     fusing = combiner.fusing(floors)
     if fusing is None:
         return {name: leg for name, leg in legs.items() if name in combiner.fields}
     found = {name: legs[name] for name in fusing.needs if name in legs}
-    return found | _fused(sample, titles, fusing)
+    return found | _fused(sample, asked, titles, fusing)
 
 
 def _separate(
-    sample: Sequence[Sampled], titles: Mapping[str, Matrix], text_space: str | None
+    sample: Sequence[Sampled],
+    asked: Sequence[Sampled],
+    titles: Mapping[str, Matrix],
+    text_space: str | None,
 ) -> dict[str, LegCalibration]:
     """Each leg by itself; `photo` is that of photos in the joint space."""
-    asked = sample[:TITLES]
     legs: dict[str, LegCalibration | None] = {}
     pictures = [(one, one.joint) for one in sample if one.joint is not None]
     if JOINT in titles:
@@ -116,14 +119,11 @@ def _separate(
 
 
 def _fused(
-    sample: Sequence[Sampled], titles: Mapping[str, Matrix], fusing: Fusing
+    sample: Sequence[Sampled], asked: Sequence[Sampled], titles: Mapping[str, Matrix], fusing: Fusing
 ) -> dict[str, LegCalibration]:
     """Words and photos as queries against the one vector of text and pictures."""
     found = [(one, one.fused) for one in sample if one.fused is not None]
-    words = [
-        fusing.of_text({space: rows[at] for space, rows in titles.items()})
-        for at in range(len(sample[:TITLES]))
-    ]
+    words = [fusing.of_text({space: rows[at] for space, rows in titles.items()}) for at in range(len(asked))]
     shown = [one for one in sample if one.joint is not None and one.visual is not None]
     photos = [
         fusing.of_picture({JOINT: one.joint, VISUAL: one.visual})
@@ -131,7 +131,7 @@ def _fused(
         if one.joint is not None and one.visual is not None
     ]
     legs = {
-        "fused": _leg(sample[:TITLES], np.stack(words), found) if words else None,
+        "fused": _leg(asked, np.stack(words), found) if words else None,
         "fused_photo": _leg(shown, np.stack(photos), found) if photos else None,
     }
     return {name: leg for name, leg in legs.items() if leg is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_xmodal.catalog.document import from_document, identifier_key, to_document, to_row
+from es_xmodal.catalog.images import write_images
 from es_xmodal.catalog.price import parse_price
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.row import parse_row
@@ -118,6 +120,13 @@ def test_fields_are_read(field: str, value: Any, expected: Any) -> None:
         ("attributes", {"a": math.nan}, "not_finite"),
         ("attributes", {"a": {"b": [math.inf]}}, "not_finite"),
         ("images", [{"src": "a.jpg"}], "wrong_type"),
+        ("images", [{"role": "main"}], "missing"),
+        ("images", [{"ref": "a.jpg", "weight": -0.1}], "wrong_type"),
+        ("images", [{"ref": "a.jpg", "weight": math.nan}], "wrong_type"),
+        ("images", [{"ref": "a.jpg", "weight": True}], "wrong_type"),
+        ("images", [{"ref": "a.jpg", "role": ["main"]}], "wrong_type"),
+        ("images", [{"ref": "a.jpg", "role": "r" * 65}], "too_long"),
+        ("images", [[{"ref": "a.jpg"}]], "wrong_type"),
         ("images", 5, "wrong_type"),
         ("available", "perhaps", "not_yes_or_no"),
         ("available", -1, "not_yes_or_no"),
@@ -295,6 +304,19 @@ def test_from_document_leaves_out_what_is_derived() -> None:
     }
 
 
+IMAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "ref": st.sampled_from(["a.jpg", "b.jpg", " ", None, 5]),
+        "url": st.sampled_from(["c.jpg", None]),
+        "role": st.sampled_from(["main", "Detail", "", None, 7, True, "r" * 65]),
+        "weight": st.sampled_from([0, 0.5, 1000, 1001, -1, None, "1", True]),
+        "alt": st.just("x"),
+    },
+)
+"""Pictures as objects, right and wrong."""
+
+
 # Rows for the properties: each field right or wrong, so that both outcomes occur often.
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 scalars = texts | st.integers(-10, 10**9) | st.floats(-10, 1e9) | st.booleans() | st.none()
@@ -316,7 +338,7 @@ rows = st.fixed_dictionaries(
         "attributes": st.dictionaries(st.sampled_from(["colour", "Größe", " "]), json_values, max_size=2)
         | words,
         "attributes.size": json_values,
-        "images": words | st.lists(st.sampled_from(["a.jpg", "", None, 5]), max_size=3),
+        "images": words | st.lists(st.sampled_from(["a.jpg", "", None, 5]) | IMAGES, max_size=3) | IMAGES,
         "available": st.sampled_from(
             [True, False, None, 0, 3, -1, "in stock", "Sold out", "有货", "perhaps", [1]]
         ),
@@ -347,9 +369,11 @@ def test_documents_are_json_and_give_the_row_back(row: dict[str, Any]) -> None:
         return
     document = to_document(parsed)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    again = parse_row(from_document({**document, "images": [{"ref": ref} for ref in parsed.images]}), line=1)
-    assert again == parsed
-    assert from_document(document | {"images": list(parsed.images)}) == to_row(parsed)
+    written = write_images(parsed.images, parsed.image_notes)
+    stored = [one if isinstance(one, dict) else {"ref": one} for one in written]
+    again = parse_row(from_document({**document, "images": stored}), line=1)
+    assert again == replace(parsed, images=tuple(dict.fromkeys(parsed.images)))
+    assert parse_row(to_row(parsed), line=1) == parsed
 
 
 def test_a_plain_row_comes_back_as_it_was() -> None:
