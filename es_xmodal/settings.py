@@ -64,6 +64,19 @@ class Settings(BaseSettings):
         default=60.0, gt=0, le=3600, description="seconds to wait for one answer of an embedding service"
     )
     ocr: bool = Field(default=False, description="read the words on pictures at ingest; extra `ocr`")
+    picture_hosts: str = Field(
+        default="", description="hosts, with commas, whose pictures may lie on addresses that are not public"
+    )
+    picture_connections: int = Field(default=32, ge=1, le=512, description="pictures fetched at once")
+    picture_connections_per_host: int = Field(default=8, ge=1, le=512, description="of them from one host")
+    picture_timeout_s: float = Field(default=60.0, gt=0, le=3600, description="for one picture of the web")
+    picture_fresh_s: float = Field(
+        default=0.0, ge=0, description="seconds in which a host is not asked again whether a picture changed"
+    )
+    video_frames: int = Field(default=8, ge=1, le=64, description="frames of a video, as pictures, at most")
+    video_max_bytes: int = Field(
+        default=200 * 1024 * 1024, ge=1, le=4 * 1024**3, description="a larger video is not read"
+    )
     window: int = Field(default=100, ge=10, le=1000, description="candidates a leg")
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("es_xmodal", appauthor=False)),

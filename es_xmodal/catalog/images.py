@@ -12,6 +12,8 @@ from es_xmodal.catalog.values import FieldProblem, show, word
 MAX_WEIGHT: Final = 1000.0
 MAX_ROLE_CHARS: Final = 64
 _KEYS: Final = ("ref", "url", "role", "weight")
+_FRAME: Final = re.compile(r"#t=\d+(\.\d+)?$")
+"""What stands behind the reference of a video for one frame of it."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -67,7 +69,7 @@ def from_stored(images: Iterable[Any]) -> list[str | dict[str, Any]]:
     for one in images:
         if isinstance(one, Mapping):
             note = ImageNote(role=one.get("role"), weight=one.get("weight"))
-            written = _written(one["ref"], note)
+            written = _written(_FRAME.sub("", one["ref"]), note)
             if written in found:
                 continue
             found.append(written)

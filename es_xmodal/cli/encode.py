@@ -11,7 +11,7 @@ import click
 
 from es_xmodal.cli.common import echo_json, echo_json_line, json_option, read_image
 from es_xmodal.errors import PictureError, UsageError
-from es_xmodal.search.signals import load_query_picture
+from es_xmodal.search.signals import load_query_pictures
 from es_xmodal.settings import load_settings
 
 if TYPE_CHECKING:
@@ -122,9 +122,10 @@ def _pictures(
         sources: list[str] = []
         for source in images[start : start + encoder.batch_size]:
             try:
-                picture = load_query_picture(read_image(source), max_side=encoder.info.decode_side)
-                prepared.append(encoder.prepare(picture))
-                sources.append(source)
+                pictures = load_query_pictures(read_image(source), max_side=encoder.info.decode_side)
+                prepared += [encoder.prepare(picture) for picture in pictures]
+                # A video gives several, each with a name of its own.
+                sources += [source] if len(pictures) == 1 else [picture.source for picture in pictures]
             except PictureError as error:
                 failed.append(error)
         if prepared:

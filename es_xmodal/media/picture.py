@@ -35,11 +35,13 @@ class PictureLimits:
         max_bytes: of the encoded picture.
         max_pixels: width times height, by its header.
         min_side: the shorter side, in pixels.
+        video_max_bytes: of a video that stands among pictures.
     """
 
     max_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
     min_side: int = 1
+    video_max_bytes: int = 200 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from es_xmodal.errors import PictureError
 from es_xmodal.media.picture import DEFAULT_LIMITS, PictureLimits, content_hash, printable
+from es_xmodal.media.video import HEAD_BYTES, is_video
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://|(data|file|https?|ftp|blob|javascript):", re.I)
 _WEB: Final = ("http", "https")
@@ -67,11 +68,13 @@ class Found:
         content: hash of the picture's bytes.
         data: the bytes, where reading them again would cost more than keeping them.
         stale: why the picture is taken as it was last time; None where it was looked at now.
+        video: the bytes were seen, and are a video's.
     """
 
     content: str
     data: bytes | None = None
     stale: PictureError | None = None
+    video: bool = False
 
 
 class PictureSource:
@@ -109,12 +112,18 @@ class PictureSource:
             elif isinstance(one, PictureError):
                 found[ref] = one
             else:
-                found[ref] = Found(content=one.content, data=one.data, stale=one.stale)
+                found[ref] = Found(
+                    content=one.content,
+                    data=one.data,
+                    stale=one.stale,
+                    video=one.data is not None and is_video(one.data),
+                )
         return found
 
     def _identify_file(self, ref: str) -> Found | PictureError:
         try:
-            return Found(content=content_hash(self.read(ref)))
+            data = self.read(ref)
+            return Found(content=content_hash(data), video=is_video(data))
         except PictureError as error:
             return error
 
@@ -125,8 +134,8 @@ class PictureSource:
             ref: a path relative to the root, a `data:` URI, or an address on the web.
 
         Returns:
-            The bytes, at least one, at most `limits.max_bytes`; whether they are a picture is judged by
-            `decode_picture`.
+            The bytes, at least one, at most `limits.max_bytes` (of a file that is a video,
+            `limits.video_max_bytes`); whether they are a picture is judged by `decode_picture`.
 
         Raises:
             PictureError: with code `bad_reference` (empty, NUL, broken data: URI), `not_fetched` (on the web,
@@ -202,15 +211,17 @@ class PictureSource:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise _error(ref, "is not a plain file", "not_a_file")
-            if status.st_size > self.limits.max_bytes:
-                raise self._too_large(ref, status.st_size)
-            data = file.read(self.limits.max_bytes + 1)
-        if len(data) > self.limits.max_bytes:
-            raise self._too_large(ref, len(data))
+            head = file.read(HEAD_BYTES)
+            most = self.limits.video_max_bytes if is_video(head) else self.limits.max_bytes
+            if status.st_size > most:
+                raise self._too_large(ref, status.st_size, most)
+            data = head + file.read(most + 1 - len(head))
+        if len(data) > most:
+            raise self._too_large(ref, len(data), most)
         return data
 
-    def _too_large(self, ref: str, size: int) -> PictureError:
-        return _error(ref, f"has {size} bytes, more than {self.limits.max_bytes}", "too_many_bytes")
+    def _too_large(self, ref: str, size: int, most: int | None = None) -> PictureError:
+        return _error(ref, f"has {size} bytes, more than {most or self.limits.max_bytes}", "too_many_bytes")
 
 
 def _kind(ref: str) -> str:

@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from es_xmodal.encoders.base import JOINT, VISUAL, Encoder
 from es_xmodal.errors import PictureError
 from es_xmodal.index.fused import Fusing
 from es_xmodal.media.picture import Picture, decode_picture
 from es_xmodal.media.source import PictureSource
+from es_xmodal.media.video import is_video, video_frames
 from es_xmodal.query.compose import Part, compose, held_by, parts_of
 from es_xmodal.query.model import Query
 from es_xmodal.query.profile import DEFAULT_PROFILE, FUSED, Profile
 from es_xmodal.query.view import Signals
-from es_xmodal.vectors import Matrix, Vector
+from es_xmodal.vectors import Matrix, Vector, unit_rows
 
 _log = logging.getLogger(__name__)
 
@@ -91,8 +94,10 @@ def _pictures(parts: Sequence[Part], encoder: Encoder, fusing: Fusing | None) ->
     shown = [part for part in parts if part.term.kind == "image"]
     if not shown:
         return {}
-    pictures = [load_query_picture(one.term.value, max_side=encoder.info.decode_side) for one in shown]
-    found = encoder.encode_pictures([encoder.prepare(picture) for picture in pictures])
+    groups = [load_query_pictures(one.term.value, max_side=encoder.info.decode_side) for one in shown]
+    whole = encoder.encode_pictures([encoder.prepare(picture) for group in groups for picture in group])
+    sizes = [len(group) for group in groups]
+    found = {space: _means(rows, sizes) for space, rows in whole.items()}
     if fusing:
         rows = zip(shown, _rows(found), strict=True)
         return {part.label: {FUSED: fusing.of_picture(row)} for part, row in rows}
@@ -103,6 +108,15 @@ def _pictures(parts: Sequence[Part], encoder: Encoder, fusing: Fusing | None) ->
     }
 
 
+def _means(rows: Matrix, sizes: Sequence[int]) -> Matrix:
+    """One vector a group: of a picture its own, of a video the mean of its frames, which are one wish."""
+    ends = np.cumsum(sizes)
+    groups = [rows[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    return np.stack(
+        [group[0] if len(group) == 1 else unit_rows(group.mean(axis=0, keepdims=True))[0] for group in groups]
+    )
+
+
 def _rows(found: Mapping[str, Matrix]) -> list[dict[str, Vector]]:
     """Item by item: space to vector."""
     count = len(next(iter(found.values())))
@@ -110,7 +124,15 @@ def _rows(found: Mapping[str, Matrix]) -> list[dict[str, Vector]]:
 
 
 def load_query_picture(source: str | bytes, *, max_side: int) -> Picture:
-    """Read and decode one picture of a query.
+    """Read and decode one picture of a query; of a video the first frame that tells something.
+
+    Arguments and errors are those of `load_query_pictures`.
+    """
+    return load_query_pictures(source, max_side=max_side)[0]
+
+
+def load_query_pictures(source: str | bytes, *, max_side: int) -> list[Picture]:
+    """Read and decode one picture of a query, or the frames of a video.
 
     Args:
         source: a path, a `data:` URI, or the bytes themselves.
@@ -122,10 +144,13 @@ def load_query_picture(source: str | bytes, *, max_side: int) -> Picture:
     Raises:
         PictureError: it is missing, too large, or no picture.
     """
-    if isinstance(source, bytes):
-        return decode_picture(source, source="the given bytes", max_side=max_side)
-    name = source if len(source) <= 200 else f"{source[:60]}…"
-    return decode_picture(_read(source, name), source=name, max_side=max_side)
+    name = "the given bytes"
+    if isinstance(source, str):
+        name = source if len(source) <= 200 else f"{source[:60]}…"
+    data = source if isinstance(source, bytes) else _read(source, name)
+    if is_video(data):
+        return [frame.picture for frame in video_frames(data, source=name, max_side=max_side)]
+    return [decode_picture(data, source=name, max_side=max_side)]
 
 
 def _read(source: str, name: str) -> bytes:
