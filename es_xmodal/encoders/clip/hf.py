@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,9 +191,10 @@ class _Reading:
         self.names = tuple(name for name in self(["a"]) if name in known)
 
     def __call__(self, texts: Sequence[str]) -> Inputs:
-        found: Inputs = self._tokenizer(
-            list(texts), padding=self._padding, truncation=True, max_length=self.context, return_tensors="pt"
-        )
+        how = {"padding": self._padding, "truncation": True, "max_length": self.context}
+        with warnings.catch_warnings():  # about texts that look like a mark of the vocabulary
+            warnings.simplefilter("ignore")
+            found: Inputs = self._tokenizer(list(texts), **how, return_tensors="pt")
         return found
 
 

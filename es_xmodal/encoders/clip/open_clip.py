@@ -68,16 +68,17 @@ def load(argument: str, options: EncoderOptions) -> Encoder:
         EncoderError: the weights cannot be had, do not fit, or are in an unsafe format.
     """
     spec = f"{KIND}:{argument}"
-    require(spec, "torch", "open_clip", "transformers")
-    if argument.startswith(_HUB):
-        folder = model_folder(argument.removeprefix(_HUB), spec=spec, weights=_WEIGHTS)
-        return ClipEncoder(spec, towers(folder, spec), options)
     name, at, pretrained = argument.partition("@")
-    if not at or not name or not pretrained:
+    hub = argument.startswith(_HUB)
+    if not hub and not (name and at and pretrained):
         raise EncoderSpecError(
             f"{spec} is no model with weights",
-            hint="open_clip:ARCH@TAG or ARCH@FILE, as ViT-B-32@laion2b_s34b_b79k",
+            hint="open_clip:ARCH@TAG or ARCH@FILE, as in ViT-B-32@laion2b_s34b_b79k",
         )
+    require(spec, "torch", "open_clip", "transformers")
+    if hub:
+        folder = model_folder(argument.removeprefix(_HUB), spec=spec, weights=_WEIGHTS)
+        return ClipEncoder(spec, towers(folder, spec), options)
     with quiet():
         return ClipEncoder(spec, _towers(_named(name, pretrained, spec)), options)
 

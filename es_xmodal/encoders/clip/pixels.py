@@ -153,7 +153,8 @@ def agrees(recipe: PixelRecipe, reference: Callable[[Image], NDArray[Any]]) -> b
     from PIL import Image as Images
 
     source = np.random.default_rng(11)
-    for height, width in ((37, 53), (91, 40), (recipe.size[0], recipe.size[1] + 1)):
+    # Three columns too many: half of three is where the two ways of rounding differ.
+    for height, width in ((37, 53), (91, 40), (recipe.size[0], recipe.size[1] + 3)):
         image = Images.fromarray(source.integers(0, 256, (height, width, 3), np.uint8))
         try:
             wanted = reference(image)
