@@ -139,7 +139,7 @@ def load_query_pictures(source: str | bytes, *, max_side: int) -> list[Picture]:
         max_side: larger pictures may be decoded at a reduced scale, down to so many pixels a side.
 
     Returns:
-        The picture.
+        The picture, or the frames.
 
     Raises:
         PictureError: it is missing, too large, or no picture.
