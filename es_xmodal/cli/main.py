@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("es_xmodal.cli.index:index", "List, check, swap, roll back and drop indices."),
     "doctor": ("es_xmodal.cli.doctor:doctor", "Say what the cluster can do and what is wrong with an index."),
     "bench": ("es_xmodal.cli.bench:bench", "Measure kinds of vector index on the shop's own vectors."),
+    "serve": ("es_xmodal.cli.serve:serve", "Search over HTTP, for shops in any language."),
     "demo": ("es_xmodal.cli.demo:demo", "Start, ingest the sample catalogue, show three searches."),
 }
 

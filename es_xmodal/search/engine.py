@@ -14,7 +14,7 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.catalog.document import from_document
 from es_xmodal.cluster.capabilities import RETRIEVERS, is_retriever_refusal, probe, remember_refusal
-from es_xmodal.cluster.search import refusal_of_query
+from es_xmodal.cluster.search import refusal_of_query, search
 from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import ClusterAnswerError, ClusterError, IndexMissingError, IndexStateError, QueryError
 from es_xmodal.index.fused import fusing_of
@@ -42,7 +42,7 @@ from es_xmodal.query.legs import VECTOR_FIELDS, fields_of
 from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Query
 from es_xmodal.query.ocr import OCR
 from es_xmodal.query.order import read_variants
-from es_xmodal.query.plan import Found, Plan, Request, build_plan
+from es_xmodal.query.plan import SOURCE, Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.server import retriever_name
 from es_xmodal.query.template import fill_template
@@ -147,6 +147,41 @@ class Searcher:
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
+    def check(self) -> str:
+        """Look the index up, whatever is known of it.
+
+        Returns:
+            Its physical name.
+
+        Raises:
+            IndexStateError: there is none, or it is not complete.
+            ClusterError: Elasticsearch could not be reached or refuses.
+        """
+        return self._load().index
+
+    def encoder(self) -> Encoder:
+        """Return the encoder of the index, loaded when that has not happened yet.
+
+        Raises:
+            EncoderError: it cannot be loaded.
+            IndexStateError: no such index, or built with another encoder.
+            ClusterError: Elasticsearch could not be reached or refuses.
+        """
+        target = self._target or self._load()
+        encoder = self._get_encoder(target)
+        target.meta.check_encoder(encoder.info.fingerprint)
+        return encoder
+
+    def product(self, id_: str) -> Mapping[str, Any] | None:
+        """Return one product as a catalogue row; None where the index has none of that id.
+
+        Raises:
+            ClusterError: Elasticsearch could not be reached, refused, or answered in part only.
+        """
+        body = {"query": {"ids": {"values": [id_]}}, "size": 1, "_source": SOURCE}
+        hits = search(self._client, self._index, body, timeout_s=self._timeout_s)["hits"]["hits"]
+        return from_document(hits[0]["_source"]) if hits else None
+
     def plan(
         self, query: Query, *, cursor: str | None = None, profile: Profile | None = None
     ) -> PlannedSearch:
@@ -194,7 +229,8 @@ class Searcher:
         last = plan.rank(found, windows, ranked_there)
         answer: Mapping[str, Any] = {"hits": {"hits": []}}
         if last:
-            answer = reading.search(last.bodies[0], last.params)
+            with reading.watch.stage("rank"):
+                answer = reading.search(last.bodies[0], last.params)
         fused = plan.fuse(found, ranked_there)
         ranked = read_hits(answer, fused, offset=plan.offset)
         ranks = leg_ranks(found, [hit.id for hit in ranked])
@@ -222,6 +258,7 @@ class Searcher:
             sort=tuple(str(one) for one in query.sort),
             collapse=plan.collapse,
             warnings=(*plan.warnings, *_differences(fused, ranked)),
+            timings=reading.watch.timings(),
         )
 
     def _plan(
@@ -267,11 +304,17 @@ class Searcher:
         """What the legs found, and what the windows of the facets hold."""
         if not plan.two_trips:
             return {}, {}
-        answers = reading.msearch(plan.retrieve.bodies, search_type=plan.retrieve.params.get("search_type"))
+        with reading.watch.stage("retrieve"):
+            how = plan.retrieve.params.get("search_type")
+            answers = reading.msearch(plan.retrieve.bodies, search_type=how)
+        for leg, answer in zip(plan.legs, answers, strict=False):  # behind them come the facets' windows
+            reading.watch.leg(leg.name, answer.get("took", 0))
         return read_found(plan.legs, answers), read_windows(plan.legs, plan.facets, answers)
 
     def _signals(self, query: Query, target: Target, profile: Profile, reading: Reading) -> Signals:
-        terms, encoder = self._terms(query, target), None
+        encoder = None
+        with reading.watch.stage("words"):
+            terms = self._terms(query, target)
         weights = profile.weights(query, terms)
         embeds = query.text or query.pictures or any(one.kind != "id" for one in query.unwanted)
         if embeds and needed(weights, tuple(VECTOR_FIELDS)):
@@ -279,7 +322,8 @@ class Searcher:
             target.meta.check_encoder(encoder.info.fingerprint)
         stored = self._stored(query, target, reading)
         fusing = fusing_of(target.meta)
-        signals = make_signals(query, terms, encoder, stored=stored, profile=profile, fusing=fusing)
+        with reading.watch.stage("encode"):
+            signals = make_signals(query, terms, encoder, stored=stored, profile=profile, fusing=fusing)
         if query.pictures and OCR in weights and target.meta.ocr:
             target.meta.check_grams(GRAMS_FORMAT)
             return with_words(signals, query, profile, self._get_reader())

@@ -13,6 +13,7 @@ from es_xmodal.cluster.search import close_point, msearch, open_point, point_is_
 from es_xmodal.errors import ClusterAnswerError, ClusterError, IndexStateError
 from es_xmodal.index.target import Target
 from es_xmodal.query.cursor import Held, not_held_any_more
+from es_xmodal.search.timing import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Reading:
         self._index = None if point else target.alias
         self._timeout_s = timeout_s
         self._point = point
+        self.watch = Watch()
 
     def search(self, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Send one search; see `es_xmodal.cluster.search.search`."""

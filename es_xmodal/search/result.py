@@ -10,6 +10,7 @@ from typing import Any
 from es_xmodal.query.facet_counts import FacetCounts
 from es_xmodal.query.fusion import Ledger
 from es_xmodal.query.profile import DEFAULT_PROFILE, ProfileName
+from es_xmodal.search.timing import Timings
 
 Marker = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Product row to the marked texts of its fields."""
@@ -127,6 +128,7 @@ class SearchResult:
         sort: the order, where it is not by score: over the candidates, not over all that the index holds.
         collapse: all variants of a product are one hit.
         warnings: what the caller should know.
+        timings: where the time went.
     """
 
     hits: tuple[Hit, ...]
@@ -143,6 +145,7 @@ class SearchResult:
     sort: tuple[str, ...] = ()
     collapse: bool = False
     warnings: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)
 
     def to_json(self) -> dict[str, Any]:
         """The result as the command line prints it with `--json`."""

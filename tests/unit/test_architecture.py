@@ -15,7 +15,8 @@ pytestmark = pytest.mark.unit
 PACKAGE = Path(__file__).resolve().parents[2] / "es_xmodal"
 # From the top to the bottom; parts on one line do not import each other.
 LAYERS = (
-    ("cli", "server"),
+    ("cli",),
+    ("server",),
     ("app",),
     ("evaluation",),
     ("adapt", "ingest", "search"),

@@ -1,0 +1,119 @@
+"""`es-xmodal serve`: the service as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from es_xmodal.cli.common import index_option, profile_option, settings_for, url_option
+from es_xmodal.errors import MissingExtraError, SettingsError
+
+PREFIX = "ES_XMODAL_SERVER_"
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on. [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. [default: 8000]")
+@index_option
+@click.option("--encoder", metavar="SPEC", help="Where the index's encoder has another SPEC here.")
+@profile_option
+@click.option("--cors", "cors_origins", multiple=True, metavar="ORIGIN", help="Whose pages may call.")
+@click.option("--running", type=int, metavar="N", help="Requests worked on at once. [default: 8]")
+@click.option("--waiting", type=int, metavar="N", help="Requests that wait for a place. [default: 64]")
+@click.option("--rate", "rate_per_s", type=float, metavar="R", help="Requests a second of one caller.")
+@click.option("--log-queries", is_flag=True, default=None, help="Write the words of queries to the log.")
+@url_option
+def serve(index: str, encoder: str | None, profile: Path | None, url: str | None, **asked: Any) -> int:
+    """Search over HTTP, for shops in any language; the page is at `/`.
+
+    Keys come from ES_XMODAL_SERVER_KEYS (search:KEY,admin:KEY). Without keys it listens on loopback only.
+    Every option is also a variable, ES_XMODAL_SERVER_RUNNING and so on; docs/service.md lists them.
+    """
+    try:
+        import fastapi
+        import prometheus_client
+        import python_multipart
+        import uvicorn
+    except ImportError:
+        raise MissingExtraError("the service", extra="server") from None
+    del fastapi, prometheus_client, python_multipart
+    options = server_options(asked, os.environ)
+    from es_xmodal.server.run import start
+
+    settings = settings_for(url, profile=profile)
+    with contextlib.closing(_listen(options.host, options.port)) as listener:
+        click.echo(f"http://{_shown(listener)} serves the index {index}", err=True)
+        config = start(options, settings, index=index, encoder=encoder)
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+    return 0
+
+
+def server_options(asked: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
+    """Options of the command line, then the environment, then the defaults.
+
+    Args:
+        asked: name to value; None, or an empty list, is not given.
+        environment: of the process.
+
+    Returns:
+        `ServerOptions`.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names the variable.
+    """
+    from es_xmodal.server.options import ServerOptions, parse_keys
+
+    given: dict[str, Any] = {}
+    for one in fields(ServerOptions):
+        text = environment.get(f"{PREFIX}{one.name.upper()}")
+        if text is not None and one.name == "keys":
+            given["keys"] = parse_keys(text)
+        elif text is not None:
+            given[one.name] = _read(one.name, text, one.default)
+    given |= {name: value for name, value in asked.items() if value not in (None, ())}
+    return ServerOptions(**given)
+
+
+def _read(name: str, text: str, default: Any) -> Any:
+    """A variable's text as the kind of value that the default is."""
+    try:
+        if isinstance(default, bool):
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+                text.strip().lower()
+            ]
+        if isinstance(default, tuple):
+            return tuple(filter(None, (part.strip() for part in text.split(","))))
+        return type(default)(text)
+    except (ValueError, KeyError):
+        raise SettingsError(f"{PREFIX}{name.upper()}: {text!r} is no such value") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind first, so that a port in use is one clear line and the real port can be said."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}", hint="choose another --port"
+        ) from None
+    logging.getLogger(__name__).info("listening on %s", _shown(listener))
+    return listener
+
+
+def _shown(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,246 @@
+"""The parts of the service that need no cluster: who may come in, batches, options, problems."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from es_xmodal.cli.serve import server_options
+from es_xmodal.errors import (
+    ClusterUnreachableError,
+    EncoderError,
+    IndexMissingError,
+    PictureError,
+    QueryError,
+    SettingsError,
+    XModalError,
+)
+from es_xmodal.server.batching import BatchingEncoder
+from es_xmodal.server.gate import Gate, RateLimit
+from es_xmodal.server.options import ServerOptions, parse_keys, role_of
+from es_xmodal.server.problems import Problem, problem_of
+from es_xmodal.server.service import as_html
+from tests.support.encoders import HashEncoder
+
+pytestmark = pytest.mark.unit
+
+SEARCH, ADMIN = "s" * 20, "a" * 20
+
+
+# --- keys and options -----------------------------------------------------------------------------------
+
+
+def test_keys_have_roles_and_are_not_kept() -> None:
+    keys = parse_keys(f" search:{SEARCH}, admin:{ADMIN} ")
+    assert SEARCH not in repr(keys)
+    assert (role_of(keys, SEARCH), role_of(keys, ADMIN), role_of(keys, "x" * 20)) == ("search", "admin", None)
+    assert role_of(keys, "\ud800") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("root:" + SEARCH, "no role"), ("search:short", "shorter"), (SEARCH, "no role")]
+)
+def test_bad_keys_are_refused_without_being_shown(text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as caught:
+        parse_keys(f"search:{SEARCH},{text}")
+    assert "number 2" in str(caught.value)
+    assert "short" not in str(caught.value).replace("shorter", "")
+    assert SEARCH not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "shop.example"])
+def test_without_keys_only_loopback_is_listened_on(host: str) -> None:
+    with pytest.raises(SettingsError, match="without a key"):
+        ServerOptions(host=host)
+    assert ServerOptions(host=host, keys=parse_keys(f"search:{SEARCH}"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    assert ServerOptions(host=host).host == host
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cors_origins": ("*",)},
+        {"running": 0},
+        {"waiting": -1},
+        {"answer_s": 0},
+        {"rate_per_s": -1},
+        {"max_hits": 0},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        ServerOptions(**wrong)
+
+
+def test_options_come_from_the_command_line_then_the_environment() -> None:
+    environment = {
+        "ES_XMODAL_SERVER_RUNNING": "3",
+        "ES_XMODAL_SERVER_PORT": "9000",
+        "ES_XMODAL_SERVER_CORS_ORIGINS": "https://a.example, https://b.example",
+        "ES_XMODAL_SERVER_LOG_QUERIES": "yes",
+        "ES_XMODAL_SERVER_KEYS": f"admin:{ADMIN}",
+    }
+    found = server_options({"port": 0, "host": None, "cors_origins": ()}, environment)
+    assert (found.running, found.port, found.log_queries) == (3, 0, True)
+    assert found.cors_origins == ("https://a.example", "https://b.example")
+    assert role_of(found.keys, ADMIN) == "admin"
+    for name, text in (("RUNNING", "many"), ("LOG_QUERIES", "perhaps")):
+        with pytest.raises(SettingsError, match=f"ES_XMODAL_SERVER_{name}"):
+            server_options({}, {f"ES_XMODAL_SERVER_{name}": text})
+
+
+# --- the gate -------------------------------------------------------------------------------------------
+
+
+def test_the_gate_bounds_what_runs_and_what_waits() -> None:
+    async def main() -> None:
+        gate = Gate(running=2, waiting=1, wait_s=5)
+        free, most, refused = anyio.Event(), 0, 0
+
+        async def visit() -> None:
+            nonlocal most, refused
+            try:
+                async with gate.place():
+                    most = max(most, gate.running)
+                    await free.wait()
+            except Problem as problem:
+                refused += 1
+                assert (problem.status, problem.headers["Retry-After"]) == (503, "1")
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(visit)
+            await anyio.wait_all_tasks_blocked()
+            assert (gate.running, gate.waiting, refused) == (2, 1, 2)
+            free.set()
+        assert (most, gate.running, gate.waiting) == (2, 0, 0)
+
+    anyio.run(main)
+
+
+def test_nobody_waits_longer_than_allowed() -> None:
+    async def main() -> None:
+        gate = Gate(running=1, waiting=5, wait_s=0.01)
+        async with gate.place():
+            with pytest.raises(Problem, match="within"):
+                async with gate.place():
+                    raise AssertionError("there was no place")
+        async with gate.place():
+            assert gate.running == 1
+
+    anyio.run(main)
+
+
+def test_a_caller_that_comes_too_often_is_told_when_to_come_again() -> None:
+    now = [0.0]
+    limit = RateLimit(2.0, burst=3, clock=lambda: now[0])
+    for _ in range(3):
+        limit.take("a")
+    with pytest.raises(Problem) as caught:
+        limit.take("a")
+    assert (caught.value.status, caught.value.headers) == (429, {"Retry-After": "1"})
+    limit.take("b")
+    now[0] = 0.5
+    limit.take("a")
+    with pytest.raises(Problem):
+        limit.take("a")
+    RateLimit(0, burst=1).take("a")
+
+
+# --- batches --------------------------------------------------------------------------------------------
+
+
+class Slow(HashEncoder):
+    """The first batch waits until it is let go, so that others gather behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(batch_size=8)
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.closed = False
+
+    def _text_batch(self, batch: Sequence[str]) -> Mapping[str, NDArray[np.floating]]:
+        self.begun.set()
+        assert self.go.wait(60)
+        if "bad" in batch:
+            raise EncoderError("bad text")
+        return super()._text_batch(batch)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_texts_that_come_together_are_encoded_together_and_go_to_whom_they_belong() -> None:
+    slow, sizes = Slow(), []
+    batching = BatchingEncoder(slow, wait_ms=0, on_batch=lambda kind, size: sizes.append((kind, size)))
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(batching.encode_texts, ["first"])
+        assert slow.begun.wait(60)
+        later = [pool.submit(batching.encode_texts, [f"text {n}", "same"]) for n in range(3)]
+        while batching._jobs.qsize() < 3:
+            pass
+        slow.go.set()
+        found = [one.result() for one in (first, *later)]
+    assert sizes == [("text", 1), ("text", 6)]
+    plain = HashEncoder()
+    for given, rows in zip([["first"], *([f"text {n}", "same"] for n in range(3))], found, strict=True):
+        expected = plain.encode_texts(given)
+        for space in ("joint", "text"):
+            assert np.allclose(rows[space], expected[space])
+    batching.close()
+    assert slow.closed
+
+
+def test_one_bad_text_costs_only_its_own_caller() -> None:
+    slow = Slow()
+    batching = BatchingEncoder(slow, wait_ms=0)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batching.encode_texts, ["first"])
+        assert slow.begun.wait(60)
+        bad, good = (pool.submit(batching.encode_texts, [text]) for text in ("bad", "good"))
+        while batching._jobs.qsize() < 2:
+            pass
+        slow.go.set()
+        first.result()
+        assert good.result()["text"].shape == (1, 24)
+        with pytest.raises(EncoderError, match="bad text"):
+            bad.result()
+    batching.close()
+    with pytest.raises(EncoderError, match="closed"):
+        batching.encode_texts(["late"])
+    batching.close()
+
+
+# --- problems -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "more"),
+    [
+        (QueryError("no", field="size"), 422, {"field": "size"}),
+        (PictureError("no", code="broken", hint="another"), 422, {"code": "broken", "hint": "another"}),
+        (PictureError("no", code="too_many_pixels"), 413, {"code": "too_many_pixels"}),
+        (IndexMissingError("no"), 503, {}),
+        (ClusterUnreachableError("no"), 503, {}),
+        (XModalError("no"), 500, {}),
+    ],
+)
+def test_errors_of_the_package_are_problems(error: XModalError, status: int, more: dict[str, str]) -> None:
+    problem = problem_of(error)
+    assert (problem.status, problem.detail.endswith("no"), problem.more) == (status, True, more)
+    assert ("Retry-After" in problem.headers) == (status == 503)
+
+
+def test_highlights_are_safe_in_a_page() -> None:
+    marked = '<em>red</em> <script>alert("1")</script> & mug'
+    assert as_html(marked) == "<em>red</em> &lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; mug"
