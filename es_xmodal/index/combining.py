@@ -194,7 +194,7 @@ def blocks_of(combining: Combining, spaces: Sequence[Space], text_space: str | N
         text_space: of the encoder.
 
     Returns:
-        The blocks in order; behind them stands one more number for each, see `fused.join`.
+        The blocks in order; behind them stand `further` more numbers.
     """
     if combining.fuse != "concat":
         return ()
@@ -204,6 +204,14 @@ def blocks_of(combining: Combining, spaces: Sequence[Space], text_space: str | N
     share = (1 - combining.text_share) / len(pictured)
     text = Block(name="text", space=source, dim=dims[source], share=combining.text_share)
     return (text, *(Block(name=name, space=name, dim=dims[name], share=share) for name in pictured))
+
+
+def further(blocks: Sequence[Block]) -> int:
+    """How many numbers stand behind the blocks: one for each, see `fused.join`, and a 0 where that is odd.
+
+    Elasticsearch's `int4` takes vectors of even length only.
+    """
+    return len(blocks) + (sum(block.dim for block in blocks) + len(blocks)) % 2
 
 
 def vector_fields(
@@ -243,11 +251,11 @@ def vector_fields(
 def _fused_field(combining: Combining, spaces: Sequence[Space], text_space: str | None) -> VectorField:
     joint = next(space for space in spaces if space.name == JOINT)
     blocks = blocks_of(combining, spaces, text_space)
-    dim = sum(block.dim + 1 for block in blocks) or joint.dim
+    dim = sum(block.dim for block in blocks) + further(blocks) if blocks else joint.dim
     if dim > MAX_DIM:
         parts = " + ".join(f"{block.dim} {block.name}" for block in blocks)
         raise SettingsError(
-            f"fuse concat needs {parts} + {len(blocks)} = {dim} dimensions, Elasticsearch takes {MAX_DIM}",
+            f"fuse concat: {parts} + {further(blocks)} = {dim} dimensions, Elasticsearch takes {MAX_DIM}",
             hint="use fuse add, or an encoder with smaller spaces",
         )
     return VectorField(

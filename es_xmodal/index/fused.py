@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from es_xmodal.encoders.base import JOINT, VISUAL, Space
-from es_xmodal.index.combining import Block, Combining, blocks_of
+from es_xmodal.index.combining import Block, Combining, blocks_of, further
 from es_xmodal.index.meta import IndexMeta
 from es_xmodal.vectors import Vector, unit_rows
 
@@ -55,8 +55,9 @@ def join(blocks: Sequence[Block], parts: Mapping[str, Vector], pads: Mapping[str
         else np.zeros(block.dim)
         for block in blocks
     ]
-    further = [(block.share**0.5) * pads.get(block.name, 0.0) for block in blocks]
-    joined: Vector = unit_rows(np.concatenate([*rows, further])[None])[0]
+    behind = np.zeros(further(blocks))
+    behind[: len(blocks)] = [(block.share**0.5) * pads.get(block.name, 0.0) for block in blocks]
+    joined: Vector = unit_rows(np.concatenate([*rows, behind])[None])[0]
     return joined
 
 
@@ -117,7 +118,7 @@ class Fusing:
         if not self.blocks:
             return stored
         bare = stored.astype(np.float64)
-        bare[-len(self.blocks) :] = 0.0
+        bare[-further(self.blocks) :] = 0.0
         return unit(bare)
 
     def _query(self, found: Mapping[str, Vector], floors: Mapping[str, str]) -> Vector:

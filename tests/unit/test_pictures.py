@@ -1,4 +1,4 @@
-"""Several pictures of a product, one vector for text and pictures, similarities: formulas, without a server."""
+"""Several pictures of a product, one vector for text and pictures, similarities: the formulas, no server."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ def test_the_fields_of_each_choice() -> None:
         "visual": ("visual_vector", 16),
     }
     assert paths(pictures="mean", fuse="add") == {"fused": ("fused_vector", 32)}
-    assert paths(pictures="mean", fuse="concat") == {"fused": ("fused_vector", 24 + 32 + 16 + 3)}
+    assert paths(pictures="mean", fuse="concat") == {"fused": ("fused_vector", 24 + 32 + 16 + 3 + 1)}, (
+        "of even length"
+    )
     assert fields_of(FIELDS) == {"text": "text_vector", "image": "images.joint", "visual": "images.visual"}
     assert fields_of(MEAN)["image"] == "image_vector"
     assert fields_of(FUSED) == {"fused": "fused_vector"}
@@ -279,7 +281,7 @@ def test_an_inner_product_is_the_weighted_sum_of_cosines(
     assert float(made @ photo) * length == pytest.approx(0.3 * (parts["photo"] + parts["visual"]), abs=1e-5)
     again = fusing.of_product(made)
     assert again is not None
-    assert again[-3:].tolist() == [0.0, 0.0, 0.0]
+    assert again[-4:].tolist() == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_a_product_as_a_query_needs_something_in_it() -> None:
