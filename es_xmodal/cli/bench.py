@@ -68,9 +68,9 @@ def show(report: RecallReport) -> None:
     from es_xmodal.cli.render import console
 
     table = Table(box=None, pad_edge=False, title_justify="left", title=_title(report))
-    for name in ("type", "field", "asked with", "rescored"):
+    for name in ("type", "field", "asked with", "again"):
         table.add_column(name, no_wrap=True)
-    for name in ("recall@10", "recall@100", "error max", "mean", "final", "ms", "disk", "memory"):
+    for name in ("recall@10", "@100", "error max", "mean", "final", "ms", "disk", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     for kind in report.kinds:
         sizes = (_size(kind.disk_bytes), _size(report.facts.memory(kind.kind)))
@@ -79,6 +79,10 @@ def show(report: RecallReport) -> None:
             sizes = ("", "")
     out = console()
     out.print(table)
+    out.print(
+        "again: the best candidates are scored again with the floats; final: the largest error of what "
+        "ranks in the end;\ndisk: of the sample; memory: of the whole index, outside the heap"
+    )
     for name, reason in report.left_out.items():
         out.print(f"{name}: not measured, {reason}")
     now = ", ".join(sorted(set(report.present.values())))
@@ -94,14 +98,14 @@ def _title(report: RecallReport) -> str:
 def _cells(kind: str, one: Any, sizes: tuple[str, str]) -> tuple[str, ...]:
     return (
         kind,
-        one.field,
+        one.field.removeprefix("images."),
         one.asked,
         "yes" if one.rescored else "no",
         f"{one.recall_at_10:.3f}",
         f"{one.recall_at_100:.3f}",
-        f"{one.max_error:.6f}",
-        f"{one.mean_error:.6f}",
-        f"{one.final_error:.6f}",
+        f"{one.max_error:.5f}",
+        f"{one.mean_error:.5f}",
+        f"{one.final_error:.5f}",
         f"{one.median_ms:.1f}",
         *sizes,
     )

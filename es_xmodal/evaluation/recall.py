@@ -34,6 +34,7 @@ WINDOW = 100
 _WARM = 5
 _CHUNK = 200
 _TIMEOUT_S = 60.0
+_OFF = {"oversample": 0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -371,7 +372,8 @@ def _ask(
     column_of = {int(product): column for column, product in enumerate(columns)}
     able = probe(client)
     legs = [_leg(sample.field, query, kind=kind, rescored=rescored) for query in sample.queries]
-    bodies = [_request(leg, off=not rescored and _rescores_by_default(kind, able)) for leg in legs]
+    off = not rescored and _rescores_by_default(kind, able)
+    bodies = [_request(leg, off=off) for leg in legs]
     for body in bodies[:_WARM]:
         search(client, index, body, timeout_s=_TIMEOUT_S)
     tens, hundreds, errors, finals, times = [], [], [], [], []
@@ -380,7 +382,9 @@ def _ask(
         hits = search(client, index, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]
         times.append(1000 * (time.perf_counter() - start))
         found = [column_of[int(hit["_id"])] for hit in hits]
-        finals.append(_final_error(client, index, leg, column_of, exact, ids=[hit["_id"] for hit in hits]))
+        final = _final_scores(client, index, leg, [hit["_id"] for hit in hits], off=off)
+        # A product that the request leaves without a score is off by all of it.
+        finals += [abs(final.get(hit["_id"], 0.0) - exact[at]) for hit, at in zip(hits, found, strict=True)]
         tens.append(recall(exact, found, 10))
         hundreds.append(recall(exact, found, WINDOW))
         errors += [abs(hit["_score"] - exact[column]) for hit, column in zip(hits, found, strict=True)]
@@ -392,29 +396,23 @@ def _ask(
         recall_at_100=statistics.fmean(hundreds),
         max_error=float(max(errors, default=0.0)),
         mean_error=float(np.mean(errors)) if errors else 0.0,
-        final_error=max(finals, default=0.0),
+        final_error=float(max(finals, default=0.0)),
         median_ms=statistics.median(times),
     )
 
 
-def _final_error(
-    client: Client,
-    index: str,
-    leg: VectorLeg,
-    column_of: Mapping[int, int],
-    exact: Scores,
-    *,
-    ids: Sequence[str],
-) -> float:
-    """Score the found products as the second request of a search does, and take the largest error."""
+def _final_scores(
+    client: Client, index: str, leg: VectorLeg, ids: Sequence[str], *, off: bool
+) -> dict[str, float]:
+    """Score the found products as the second request of a search does."""
     query = leg.score(1.0, {"ids": {"values": list(ids)}}, len(ids))
     if "nested" in query:
         query["nested"].pop("inner_hits")  # the temporary index keeps no `ref` to show
+    if off:
+        (query["nested"]["query"] if "nested" in query else query)["knn"]["rescore_vector"] = _OFF
     body = {"query": query, "size": len(ids), "_source": False, "track_total_hits": False}
     hits = search(client, index, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]
-    scores = {hit["_id"]: hit["_score"] for hit in hits}
-    # A product that the request leaves without a score is off by all of it.
-    return max((abs(scores.get(one, 0.0) - exact[column_of[int(one)]]) for one in ids), default=0.0)
+    return {hit["_id"]: hit["_score"] for hit in hits}
 
 
 def _rescores_by_default(kind: str, able: Capabilities) -> bool:
@@ -437,5 +435,5 @@ def _leg(field: str, query: NDArray[np.float32], *, kind: str, rescored: bool) -
 def _request(leg: VectorLeg, *, off: bool) -> dict[str, Any]:
     body = leg.retrieve(WINDOW, [])
     if off:
-        body["knn"]["rescore_vector"] = {"oversample": 0}
+        body["knn"]["rescore_vector"] = _OFF
     return {**body, "_source": False, "track_total_hits": False}
