@@ -25,12 +25,12 @@ LEAST_DIMS_BBQ = 384
 """Below so many dimensions one bit a dimension keeps too little; Elasticsearch's default starts here."""
 LEAST_RECALL = 0.98
 """A kind that finds less than this of the exact ten best products, after rescoring, is not chosen."""
-MOST_ERROR = 1e-4
-"""A kind whose scores are off by more than this, after rescoring, is not chosen."""
+MOST_ERROR = 1e-3
+"""A kind whose final scores are off by more than this, a fiftieth of a leg's usual spread, is not chosen."""
 RESCORING: Version = (8, 18, 0)
 """The first server that scores the best candidates again with the floats on request."""
 NESTED_RESCORING: Version = (9, 0, 0)
-"""The first server line on which rescoring sees every picture of a product."""
+"""The first server line whose int8 gets the best of several pictures nearly right, to .001 of `_score`."""
 FREE = frozenset({"trial", "enterprise"})
 """Licences under which Elasticsearch writes `bbq_disk`."""
 
@@ -112,6 +112,8 @@ KINDS: Mapping[str, Kind] = {
 }
 LADDER = ("int8_hnsw", "int4_hnsw", "bbq_hnsw", "bbq_disk")
 """What is tried when floats do not fit, the most precise first."""
+NESTED_LADDER = ("int8_hnsw",)
+"""The same where a product may have several pictures: coarser codes mistake one picture for another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,8 +223,8 @@ def price(name: str, facts: Facts) -> str | None:
         return None
     if facts.version < RESCORING:
         return f"before Elasticsearch {_dotted(RESCORING)} its scores stay approximate"
-    if facts.several_pictures and facts.version < NESTED_RESCORING:
-        return "on 8.x a product's best picture may be lost before rescoring"
+    if facts.several_pictures:
+        return "the best of a product's pictures may be lost before rescoring"
     return None
 
 
@@ -236,8 +238,9 @@ def choose(facts: Facts, measured: Mapping[str, Measured] | None = None) -> Choi
     3. floats and graph of all fields fit `MEMORY_BYTES`: `hnsw`;
     4. the server cannot rescore (before 8.18): `hnsw`, and the memory that it takes;
     5. products have several pictures and the server is 8.x: `hnsw`, and the memory that it takes;
-    6. the first of `LADDER` that the server takes, that is precise enough and that fits `MEMORY_BYTES`; where
-       none fits, the smallest of them. `bbq` is passed over below `LEAST_DIMS_BBQ` dimensions.
+    6. the first of `LADDER` (of `NESTED_LADDER` where products have several pictures) that the server takes,
+       that is precise enough and that fits `MEMORY_BYTES`; where none fits, the smallest of them. `bbq` is
+       passed over below `LEAST_DIMS_BBQ` dimensions.
 
     Args:
         facts: numbers, dimensions, version, licence, pictures.
@@ -265,7 +268,7 @@ def choose(facts: Facts, measured: Mapping[str, Measured] | None = None) -> Choi
             f"{_gib(floats)}, within {_gib(MEMORY_BYTES)}",
         )
     cost = price("int8_hnsw", facts)
-    if cost is not None:
+    if cost is not None and facts.version < NESTED_RESCORING:
         return Choice(
             type="hnsw",
             reason=f"exact scores at the price of {_gib(floats)} of memory: int8_hnsw would take "
@@ -276,7 +279,8 @@ def choose(facts: Facts, measured: Mapping[str, Measured] | None = None) -> Choi
 
 def _from_ladder(facts: Facts, measured: Mapping[str, Measured], floats: float) -> Choice:
     """Row 6."""
-    possible = [name for name in LADDER if _is_able(name, facts) and _is_exact(measured.get(name))]
+    ladder = NESTED_LADDER if facts.several_pictures else LADDER
+    possible = [name for name in ladder if _is_able(name, facts) and _is_exact(measured.get(name))]
     if not possible:
         return Choice(
             type="hnsw",
@@ -284,11 +288,13 @@ def _from_ladder(facts: Facts, measured: Mapping[str, Measured], floats: float) 
         )
     fitting = next((name for name in possible if facts.memory(name) <= MEMORY_BYTES), None)
     name = fitting or min(possible, key=facts.memory)
+    cost = price(name, facts)
     fits = f"within {_gib(MEMORY_BYTES)}" if fitting else f"the least there is, above {_gib(MEMORY_BYTES)}"
     return Choice(
         type=name,
         reason=f"floats and graph would take {_gib(floats)}; {name} takes {_gib(facts.memory(name))}, "
-        f"{fits}, and the best {KINDS[name].oversample:g} k candidates are scored again exactly",
+        f"{fits}, and the best {KINDS[name].oversample:g} k candidates are scored again exactly"
+        + (f"; {cost}" if cost else ""),
     )
 
 
