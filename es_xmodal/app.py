@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,9 @@ from es_xmodal.encoders.base import Encoder, EncoderOptions
 from es_xmodal.encoders.registry import load_encoder
 from es_xmodal.errors import EncoderError, EncoderServiceError, SettingsError
 from es_xmodal.media.ocr import WordReader, load_reader
+from es_xmodal.media.picture import PictureLimits
 from es_xmodal.media.source import PictureSource
+from es_xmodal.media.video import VideoLimits
 from es_xmodal.query.facets import Facet, parse_facet
 from es_xmodal.query.filters import Filter, parse_filter
 from es_xmodal.query.model import Composing, Fusion, Query
@@ -33,6 +35,7 @@ from es_xmodal.text.options import TextOptions
 if TYPE_CHECKING:
     from es_xmodal.ingest.pipeline import Parts
     from es_xmodal.ingest.words import OcrParts
+    from es_xmodal.media.web import WebOptions
     from es_xmodal.search.result import SearchResult
 
 DEFAULT_INDEX = "products"
@@ -137,11 +140,46 @@ def ingest_parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
             encoder=encoder,
             analyzer=make_analyzer(settings),
             store=store,
-            pictures=PictureSource(images_root),
+            pictures=PictureSource(images_root, picture_limits(settings)),
+            videos=VideoLimits(frames=settings.video_frames),
             template=index_template(),
             base64_vectors=capabilities.base64_vectors,
             ocr=_ocr_parts(settings, stack) if settings.ocr else None,
         )
+
+
+def picture_limits(settings: Settings) -> PictureLimits:
+    """What a picture, or a video among them, may cost."""
+    return PictureLimits(video_max_bytes=settings.video_max_bytes)
+
+
+def web_options(settings: Settings) -> WebOptions:
+    """How pictures are fetched from the web."""
+    from es_xmodal.media.web import WebOptions
+
+    hosts = (host.strip().lower() for host in settings.picture_hosts.split(","))
+    return WebOptions(
+        connections=settings.picture_connections,
+        per_host=min(settings.picture_connections_per_host, settings.picture_connections),
+        read_timeout_s=min(10.0, settings.picture_timeout_s),
+        total_timeout_s=settings.picture_timeout_s,
+        allow_hosts=frozenset(filter(None, hosts)),
+        fresh_s=settings.picture_fresh_s,
+    )
+
+
+def fetched(settings: Settings, source: str | bytes) -> str | bytes:
+    """Return the bytes of a picture that is on the web; any other source as it is.
+
+    Raises:
+        PictureError: it cannot be fetched.
+    """
+    if isinstance(source, bytes) or not source.startswith(("http://", "https://")):
+        return source
+    from es_xmodal.media.web import WebPictures
+
+    with closing(WebPictures(web_options(settings))) as web:
+        return web.read(source)
 
 
 def _ocr_parts(settings: Settings, stack: ExitStack) -> OcrParts:

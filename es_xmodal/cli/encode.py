@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -57,16 +57,20 @@ def encode(
 
     Exit code 1: some pictures could not be used; the others are there.
     """
-    from es_xmodal.app import make_encoder
+    from es_xmodal.app import fetched, make_encoder
 
     if not texts and not images:
         raise UsageError("there is nothing to encode", hint="give a TEXT, or --image FILE")
     _check_out(out)
-    encoder = make_encoder(load_settings(encoder=given["encoder"]))
+    if images.count("-") > 1:
+        raise UsageError("standard input is given twice", hint="it holds one picture")
+    settings = load_settings(encoder=given["encoder"])
+    encoder = make_encoder(settings)
     try:
         _check_space(encoder, texts, images, space, out)
         failed: list[PictureError] = []
-        made = [*_texts(encoder, texts, space), *_pictures(encoder, images, space, failed)]
+        made = list(_texts(encoder, texts, space))
+        made += _pictures(encoder, lambda one: fetched(settings, read_image(one)), images, space, failed)
         about = {"encoder": encoder.info.spec, "fingerprint": encoder.info.fingerprint}
     finally:
         encoder.close()
@@ -112,17 +116,19 @@ def _texts(encoder: Encoder, texts: Sequence[str], space: str | None) -> Iterato
 
 
 def _pictures(
-    encoder: Encoder, images: Sequence[str], space: str | None, failed: list[PictureError]
+    encoder: Encoder,
+    read: Callable[[str], str | bytes],
+    images: Sequence[str],
+    space: str | None,
+    failed: list[PictureError],
 ) -> Iterator[Made]:
     """One batch after the other, so that a thousand pictures are never in memory at once."""
-    if images.count("-") > 1:
-        raise UsageError("standard input is given twice", hint="it holds one picture")
     for start in range(0, len(images), encoder.batch_size):
         prepared: list[Any] = []
         sources: list[str] = []
         for source in images[start : start + encoder.batch_size]:
             try:
-                pictures = load_query_pictures(read_image(source), max_side=encoder.info.decode_side)
+                pictures = load_query_pictures(read(source), max_side=encoder.info.decode_side)
                 prepared += [encoder.prepare(picture) for picture in pictures]
                 # A video gives several, each with a name of its own.
                 sources += [source] if len(pictures) == 1 else [picture.source for picture in pictures]

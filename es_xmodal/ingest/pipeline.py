@@ -32,8 +32,10 @@ from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import IngestReport, Tally
 from es_xmodal.ingest.rows import Loader, Row, Shot
 from es_xmodal.ingest.sender import Item, Sender, SenderOptions
+from es_xmodal.ingest.video import Videos
 from es_xmodal.ingest.words import OcrParts, ShotWords
 from es_xmodal.media.source import PictureSource
+from es_xmodal.media.video import DEFAULT_VIDEO_LIMITS, VideoLimits
 from es_xmodal.store.vectors import VectorStore
 from es_xmodal.text.analyzer import Analyzer
 from es_xmodal.text.grams import grams
@@ -59,6 +61,8 @@ class Parts:
     pictures: PictureSource
     template: Mapping[str, Any]
     """`mappings/product.json`."""
+    videos: VideoLimits = DEFAULT_VIDEO_LIMITS
+    """What a video among the pictures may cost, and how many of its frames are taken."""
     base64_vectors: bool = False
     """Whether the server reads vectors as base64."""
     ocr: OcrParts | None = None
@@ -186,6 +190,7 @@ class _Run:
             known_hashes=destination.known_hashes,
             words=ShotWords(parts.ocr, self._tally) if parts.ocr else None,
             combining=destination.combining,
+            videos=self._videos(),
         )
         self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
         sender = Sender(
@@ -212,6 +217,11 @@ class _Run:
             pool.shutdown(cancel_futures=True)
         self._on_progress(self._tally)
         self._check_sum()
+
+    def _videos(self) -> Videos:
+        encoder = self._parts.encoder
+        side = encoder.info.decode_side
+        return Videos(self._parts.store, self._parts.videos, max_side=side, prepare=encoder.prepare)
 
     def _groups(self, pool: ThreadPoolExecutor) -> Iterator[list[Row]]:
         """Rows with decoded pictures, in groups that fill the encoder's batches."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from es_xmodal.catalog.document import to_document
 from es_xmodal.catalog.product import ImageNote, Product
@@ -16,8 +16,12 @@ from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.words import ShotWords, Words
 from es_xmodal.media.picture import content_hash, decode_picture
 from es_xmodal.media.source import PictureSource
+from es_xmodal.media.video import DEFAULT_FRAMES, is_video
 from es_xmodal.store.vectors import VectorStore, vector_key
 from es_xmodal.vectors import Vector
+
+if TYPE_CHECKING:
+    from es_xmodal.ingest.video import Videos
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,12 +46,20 @@ class Shot:
     """What stands on it; None: not read, or not yet."""
     words_failure: tuple[str, str, str] | None = None
     """Stage, code and reason why the words on a picture that is used are not known."""
+    video: bool = False
+    """It is known to be a video; its frames stand for it once it was looked at."""
+    frames: list[Shot] = field(default_factory=list)
+    part: int = 0
+    """Of a frame: its place among the frames of its video."""
+    file: str = ""
+    """Of a frame: the content hash of its video."""
 
     @property
     def mark(self) -> str:
         """What the row's hash sees of it."""
         said = "" if self.role is None and self.own_weight is None else f"|{self.role}|{self.own_weight}"
-        mark = self.content if self.failure is None else f"!{self.failure[1]}:{self.content}"
+        content = self.file or self.content
+        mark = content if self.failure is None else f"!{self.failure[1]}:{content}"
         return mark + said + ("" if self.words_failure is None else "|!words")
 
     def fail(self, error: PictureError) -> None:
@@ -106,6 +118,8 @@ class Loader:
     words: ShotWords | None = None
     """Reads the words on pictures; None: they are not read."""
     combining: Combining = field(default_factory=Combining)
+    videos: Videos | None = None
+    """Takes the frames of videos; None: a video is no picture."""
 
     @property
     def text_space(self) -> str | None:
@@ -132,6 +146,7 @@ class Loader:
                 row.known_hash = known.get(row.product.id)
             changed = [row for row in rows if not row.unchanged]
             with self.tally.time("store"):
+                self._find_frames(changed)
                 self._find_pictures([shot for row in changed for shot in row.undecoded])
                 self._find_texts(changed)
                 if self.words:
@@ -159,6 +174,7 @@ class Loader:
                     self._look_at(shot, encode=id(shot) in undecoded, read=id(shot) in unread)
                 except PictureError as error:
                     shot.fail(error)
+        row.shots = _with_frames(row.shots)
         return row
 
     def _look_at(self, shot: Shot, *, encode: bool, read: bool) -> None:
@@ -166,6 +182,9 @@ class Loader:
             data = self.pictures.read(shot.ref)
             if content_hash(data) != shot.content:
                 raise PictureError("the file changed while it was read", code="changed")
+            if self.videos and is_video(data):
+                shot.frames = self.videos.look_at(shot, data)
+                return
             if encode:
                 picture = decode_picture(data, source=shot.ref, max_side=self.encoder.info.decode_side)
                 shot.prepared = self.encoder.prepare(picture)
@@ -180,8 +199,12 @@ class Loader:
 
     def rehash(self, row: Row) -> str:
         """Return the row's hash as it is now, failed pictures and text included."""
-        marks = [shot.mark for shot in row.shots] + (["!text"] if row.text_failure else [])
+        # A video and its frames have the same mark: the hash is known before the frames are.
+        marks = [shot.mark for shot in row.shots if shot.part == 0 or shot.failure]
+        marks += ["!text"] if row.text_failure else []
         marks += [self.words.fingerprint] if self.words else []
+        if self.videos and self.videos.frames != DEFAULT_FRAMES:
+            marks.append(f"frames:{self.videos.frames}")
         info = self.encoder.info
         return row_hash(row.document, marks, encoder=info.fingerprint, text=self.text_fingerprint)
 
@@ -218,7 +241,8 @@ class Loader:
         shots = [self._shot(product, ref, at) for ref, at in _places(product.images).items()]
         for shot in shots:
             try:
-                shot.content = content_hash(self.pictures.read(shot.ref))
+                data = self.pictures.read(shot.ref)
+                shot.content, shot.video = content_hash(data), is_video(data)
             except PictureError as error:
                 shot.fail(error)
         row = Row(
@@ -239,6 +263,18 @@ class Loader:
     def _find_pictures(self, shots: Sequence[Shot]) -> None:
         self.tally.add("reused_vectors", len(self.find(shots)))
 
+    def _find_frames(self, rows: Sequence[Row]) -> None:
+        """Put the frames of videos that were looked at before in their place."""
+        videos = self.videos
+        for row in rows if videos else ():
+            for shot in row.shots:
+                if videos and shot.video and shot.weight > 0:
+                    frames = videos.known(shot)
+                    if frames and len(self.find(frames)) == len(frames):
+                        self.tally.add("reused_vectors", len(frames))
+                        shot.frames = frames
+            row.shots = _with_frames(row.shots)
+
     def _find_texts(self, rows: Sequence[Row]) -> None:
         space = self.text_space
         if space is None or not rows:
@@ -247,6 +283,11 @@ class Loader:
         for row, vector in zip(rows, found, strict=True):
             row.text_vector = vector
         self.tally.add("reused_vectors", sum(vector is not None for vector in found))
+
+
+def _with_frames(shots: Sequence[Shot]) -> list[Shot]:
+    """Frames in the place of their video."""
+    return [part for shot in shots for part in shot.frames or [shot]]
 
 
 def _places(refs: Sequence[str]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from es_xmodal.encoders import listing, registry
 from es_xmodal.encoders.base import Encoder, EncoderOptions
 from es_xmodal.errors import MissingExtraError
 from tests.support.cli import WRONG, Cli, refused
-from tests.support.embedding import Service, embedding_service, jpeg
+from tests.support.embedding import Fault, Service, embedding_service, jpeg
 from tests.support.encoders import HashEncoder
 
 pytestmark = pytest.mark.unit
@@ -99,6 +99,18 @@ def test_a_picture_that_cannot_be_used_costs_one_line(cli: Cli, photo: Path) -> 
     assert "bad.jpg is not a picture" in first
     assert "none.jpg' does not exist" in second
     refused(cli.here("encode", "--image", "bad.jpg"), WRONG, "not a picture")
+
+
+def test_a_picture_on_the_web(cli: Cli, photo: Path) -> None:
+    service = Service(spoil={"/photo.jpg": Fault(200, photo.read_bytes(), {"Content-Type": "image/jpeg"})})
+    with embedding_service(service):
+        address = f"{service.url}/photo.jpg"
+        refused(cli.here("encode", "--image", address), WRONG, "127.0.0.1")  # no public address
+        allowed = cli.with_variables(ES_XMODAL_PICTURE_HOSTS="127.0.0.1")
+        answer = allowed.json("encode", "--image", address, "--space", "joint")
+    (there,) = answer["vectors"]
+    (here,) = cli.json("encode", "--image", photo, "--space", "joint")["vectors"]
+    assert (there["source"], there["vector"]) == (address, here["vector"])
 
 
 @pytest.mark.parametrize(
