@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -28,11 +28,13 @@ class FitOptions:
 
     Args:
         contrast_heads: heads trained by InfoNCE, each from another start; their mean is steadier.
+        contrast: how; its steps are for 800 pictures, and grow with the root of their number.
         joint_share: of the adapted part in the joint space.
         visual_share: of the adapted part in the visual space, where photos were given.
     """
 
     contrast_heads: int = 1
+    contrast: ContrastOptions = field(default_factory=ContrastOptions)
     joint_share: float = 0.7
     visual_share: float = 0.75
 
@@ -57,14 +59,14 @@ def fit_heads(
             be learned for the visual space.
         on_step: called with the steps done and all steps.
     """
-    steps = int(np.clip(7 * len(examples.pictures) ** 0.5, 100, 1000))
+    steps = round(options.contrast.steps * min(5.0, max(0.5, (len(examples.pictures) / 800) ** 0.5)))
     total = steps * options.contrast_heads
     picture, text = fit_cca(examples, dim=_CCA_DIM)
     members = [Member(picture=picture, text=text, weight=0.5)]
     for number in range(options.contrast_heads):
         picture, text = fit_contrast(
             examples,
-            ContrastOptions(steps=steps),
+            replace(options.contrast, steps=steps),
             seed=seed + number,
             on_step=partial(_counted, on_step, number * steps, total),
         )

@@ -93,7 +93,8 @@ class Heads:
 
     def _root(self, member: Member) -> np.float32:
         total = sum(one.weight for one in self.members)
-        return np.float32(math.sqrt(member.weight / total))
+        root: np.float32 = np.float32(math.sqrt(member.weight / total))
+        return root
 
     def to_bytes(self) -> bytes:
         """Write all numbers as an .npz; equal heads give equal bytes."""
