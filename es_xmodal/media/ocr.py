@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ _LEAST_SIDE: Final = 16
 _LEAST_SCORE: Final = 0.5
 _MAX_WORDS: Final = 512
 _PACKAGE: Final = "rapidocr-onnxruntime"
+_TOO_NEW: Final = (3, 13)
 _LOGGERS: Final = ("RapidOCR", "OrtInferSession", "download_file")
 
 
@@ -163,6 +165,11 @@ def _models() -> Path:
     try:
         package = metadata.distribution(_PACKAGE)
     except metadata.PackageNotFoundError:
+        if sys.version_info >= _TOO_NEW:
+            raise SettingsError(
+                f"words on pictures: {_PACKAGE} has no release for Python 3.{sys.version_info.minor}",
+                hint="use Python 3.12 or older, or do without --ocr (--weight ocr=0 in a search)",
+            ) from None
         raise MissingExtraError("words on pictures", extra="ocr") from None
     return Path(str(package.locate_file("rapidocr_onnxruntime/models")))
 

@@ -13,7 +13,13 @@ import pytest
 
 from es_xmodal.app import make_analyzer
 from es_xmodal.catalog.product import Product
-from es_xmodal.errors import FingerprintMismatchError, IndexStateError, MissingExtraError, PictureError
+from es_xmodal.errors import (
+    FingerprintMismatchError,
+    IndexStateError,
+    MissingExtraError,
+    PictureError,
+    SettingsError,
+)
 from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, OcrMeta, SpaceMeta, parse_meta
 from es_xmodal.ingest.calibrate import Sampled
 from es_xmodal.ingest.calibrate_words import calibrate_words
@@ -21,6 +27,7 @@ from es_xmodal.ingest.document import word_fields
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.rows import Shot
 from es_xmodal.ingest.words import OcrParts, ShotWords
+from es_xmodal.media import ocr
 from es_xmodal.media.ocr import load_reader
 from es_xmodal.media.picture import content_hash
 from es_xmodal.query.legs import LexicalLeg
@@ -118,7 +125,17 @@ def test_what_stops_the_run_reaches_every_waiting_thread(tmp_path: Path, store: 
 def test_without_the_extra_the_pip_line_is_said() -> None:
     with (
         mock.patch.object(metadata, "distribution", side_effect=metadata.PackageNotFoundError),
+        mock.patch.object(ocr, "_TOO_NEW", (99,)),
         pytest.raises(MissingExtraError, match=r"es-xmodal\[ocr\]"),
+    ):
+        load_reader()
+
+
+def test_a_python_without_a_release_of_the_reader_is_named() -> None:
+    with (
+        mock.patch.object(metadata, "distribution", side_effect=metadata.PackageNotFoundError),
+        mock.patch.object(ocr, "_TOO_NEW", (3, 10)),
+        pytest.raises(SettingsError, match=r"no release for Python 3\.\d+ .*3\.12"),
     ):
         load_reader()
 
@@ -184,19 +201,19 @@ def index_meta() -> IndexMeta:
 
 def test_the_index_says_how_words_were_read_and_refuses_another_way() -> None:
     without = index_meta()
-    ocr = OcrMeta(reader="ocr-1", grams=1)
-    having = replace(without, ocr=ocr)
+    how = OcrMeta(reader="ocr-1", grams=1)
+    having = replace(without, ocr=how)
     for one in (without, having):
         again = parse_meta(one.index, {"_meta": {KEY: one.to_json()}})
         assert again == one
         again.check_ocr(one.ocr)
     assert "ocr" not in without.to_json()
     with pytest.raises(IndexStateError, match=r"without the words on its pictures .*without --ocr"):
-        without.check_ocr(ocr)
+        without.check_ocr(how)
     with pytest.raises(IndexStateError, match=r"has the words on its pictures .*with --ocr"):
         having.check_ocr(None)
     with pytest.raises(FingerprintMismatchError, match="reader of words"):
-        having.check_ocr(replace(ocr, reader="ocr-2"))
+        having.check_ocr(replace(how, reader="ocr-2"))
     having.check_grams(1)
     with pytest.raises(FingerprintMismatchError, match="way of cutting words"):
         having.check_grams(2)
