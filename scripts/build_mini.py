@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import re
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from mini_towers import E5File, matrix_product, picture_tower, read_e5, text_tow
 from numpy.typing import NDArray
 
 from es_xmodal.encoders.mini.files import DATA, MANIFEST, sha256_of
-from es_xmodal.encoders.mini.spaces import NAME_DIM, PROTOTYPE_DIM
+from es_xmodal.encoders.mini.spaces import NAME_DIM, PROTOTYPE_DIM, VISUAL_POOLED_DIM
 from es_xmodal.encoders.mini.text import TextTower
 
 Array = NDArray[Any]
@@ -108,6 +109,24 @@ def unit(rows: Array) -> Array:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
+def pooled_mean(state: dict[str, Array]) -> Array:
+    """Return the pooled features that the tower gives on average over what it was trained with, shape [1280].
+
+    Before ReLU6 a channel has mean b and deviation s = |g| there, the batch norm's own bias and weight; taken
+    as normal, E max(x - t, 0) = (b - t) F((b - t) / s) + s f((b - t) / s), and ReLU6 is that of t = 0 less
+    that of t = 6. No picture is needed.
+    """
+    bias = state["_bn1.bias"].astype(np.float64)
+    spread = np.abs(state["_bn1.weight"].astype(np.float64))
+
+    def above(step: float) -> Array:
+        z = (bias - step) / spread
+        below = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in z])
+        return (bias - step) * below + spread * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+    return above(0.0) - above(6.0)
+
+
 def write_spaces(state: dict[str, Array], out: Path) -> None:
     """Write the numbers that join the towers (see es_xmodal/encoders/mini/spaces.py)."""
     classes, names = read_lexicon(HERE / "mini_lexicon.tsv")
@@ -122,16 +141,17 @@ def write_spaces(state: dict[str, Array], out: Path) -> None:
     class_texts = unit(class_texts)
     weights = state["_fc.weight"].astype(np.float64)
     weights -= weights.mean(axis=0)
-    picture_axes, name_axes = axes_of(weights, PROTOTYPE_DIM), axes_of(class_texts, NAME_DIM)
+    picture_axes, name_axes = axes_of(weights, VISUAL_POOLED_DIM), axes_of(class_texts, NAME_DIM)
     np.savez(
         out / "spaces.npz",
         name_class=classes,
         names=centred.astype(np.float16),
         text_means=means.astype(np.float32),
-        prototypes=(weights @ picture_axes).astype(np.float16),
+        prototypes=(weights @ picture_axes[:, :PROTOTYPE_DIM]).astype(np.float16),
         class_texts=(class_texts @ name_axes).astype(np.float16),
         name_axes=name_axes.astype(np.float16),
         picture_axes=picture_axes.astype(np.float16),
+        picture_mean=(pooled_mean(state) @ picture_axes).astype(np.float32),
     )
 
 

@@ -60,10 +60,15 @@ class Graph:
 
 _STRIDE_2 = frozenset({1, 3, 5, 11})
 _BLOCKS = 16
+# After which blocks a mean is handed out: the last of the 112 and of the 192 channels.
+_STAGES = {10: ("block4", 112), 14: ("block5", 192)}
 
 
 def picture_tower(state: dict[str, Array], path: Path) -> None:
-    """Write EfficientNet-Lite0: uint8 [n, 224, 224, 3] -> pooled [n, 1280], logits [n, 1000].
+    """Write EfficientNet-Lite0: uint8 [n, 224, 224, 3] -> pooled [n, 1280], logits [n, 1000], and two blocks.
+
+    The blocks, block4 [n, 112] and block5 [n, 192], are means over the places of the last residual sum
+    of their stage: finer than `pooled`, they are what an adapted head learns patterns and cuts from.
 
     The layout (kernels, strides, ReLU6, TensorFlow's SAME padding, batch norm eps 1e-3) is that of
     Tan and Le, arXiv 1905.11946, in the Lite variant without squeeze-and-excitation.
@@ -76,6 +81,8 @@ def picture_tower(state: dict[str, Array], path: Path) -> None:
     x = _conv(g, state, x, "_conv_stem", "_bn0", stride=2)
     for i in range(_BLOCKS):
         x = _block(g, state, x, i)
+        if i in _STAGES:
+            g.op("ReduceMean", [x], output=_STAGES[i][0], axes=[2, 3], keepdims=0)
     x = _conv(g, state, x, "_conv_head", "_bn1")
     pooled = g.op("ReduceMean", [x], output="pooled", axes=[2, 3], keepdims=0)
     scores = g.op("MatMul", [pooled, g.weight(state["_fc.weight"].T, half=True)])
@@ -84,6 +91,7 @@ def picture_tower(state: dict[str, Array], path: Path) -> None:
     outputs = [
         helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["n", 1280]),
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 1000]),
+        *(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", d]) for name, d in _STAGES.values()),
     ]
     g.save(path, [pixels], outputs)
 

@@ -14,8 +14,9 @@ from es_xmodal.encoders.base import Encoder
 from es_xmodal.encoders.mini import load_mini
 from es_xmodal.encoders.mini.files import DATA, MANIFEST, check_files
 from es_xmodal.encoders.registry import load_encoder
-from es_xmodal.errors import EncoderError
-from es_xmodal.media.picture import Picture
+from es_xmodal.errors import EncoderError, PictureError
+from es_xmodal.media.picture import Picture, decode_picture
+from tests.support.data import shared_data
 
 pytestmark = pytest.mark.model
 
@@ -71,6 +72,41 @@ def test_every_vector_is_finite_and_unit_and_fits_its_space(mini: Encoder) -> No
             assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
+def test_ten_megabytes_of_text_are_cut(mini: Encoder) -> None:
+    long = mini.encode_texts(["red mug " * 1_300_000])
+    assert all(np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5) for rows in long.values())
+    assert np.array_equal(long["text"], mini.encode_texts(["red mug " * 1_000])["text"])
+
+
+def test_awkward_pictures_become_vectors_or_a_named_reject(mini: Encoder) -> None:
+    seen, refused = [], {}
+    for path in sorted(shared_data("awkward").joinpath("images").iterdir()):
+        try:
+            picture = decode_picture(path.read_bytes(), source=path.name, max_side=mini.info.decode_side)
+            seen.append(mini.prepare(picture))
+        except PictureError as error:
+            refused[path.name] = error.code
+    assert refused == {
+        "huge_12000x12000.png": "too_many_pixels",
+        "text.jpg": "not_a_picture",
+        "truncated.jpg": "truncated",
+        "zero.jpg": "empty",
+    }
+    for name, rows in mini.encode_pictures(seen).items():
+        assert len(rows) == len(seen) > 15 and np.isfinite(rows).all(), name
+        assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_what_an_adapted_head_learns_from(mini: Encoder) -> None:
+    prepared = [mini.prepare(p) for p in drawings(4)]
+    vectors, features = mini.picture_features(prepared)
+    assert features.shape == (4, 1280 + 192 + 112 + 32) and np.isfinite(features).all()
+    assert set(vectors) == {"joint", "visual"}
+    pooled, middle, colours = features[:, :1280], features[:, 1280:-32], features[:, -32:]
+    assert (pooled >= 0).all() and (pooled <= 6).all() and (middle < 0).any()
+    assert np.allclose((colours**2).sum(axis=1), 1, atol=1e-5)
+
+
 def test_nothing_in_nothing_out(mini: Encoder) -> None:
     assert mini.encode_texts([])["joint"].shape == (0, mini.info.space("joint").dim)
     assert mini.encode_pictures([])["visual"].shape == (0, mini.info.space("visual").dim)
@@ -119,10 +155,22 @@ def test_both_languages_mean_the_same_thing(mini: Encoder) -> None:
         assert likeness.argmax(axis=1).tolist() == list(range(len(english)))
 
 
-def test_the_same_drawing_smaller_is_nearer_than_another(mini: Encoder) -> None:
-    shown = [mug(RED, (600, 480)), mug(RED, (150, 120)), mug(BLUE, (600, 480))]
+@pytest.mark.parametrize(("size", "margin"), [((300, 240), 0.1), ((150, 120), 0.02)])
+def test_the_same_drawing_smaller_is_nearer_than_another(
+    mini: Encoder, size: tuple[int, int], margin: float
+) -> None:
+    shown = [mug(RED, (600, 480)), mug(RED, size), mug(BLUE, (600, 480))]
     a, b, c = mini.encode_pictures([mini.prepare(p) for p in shown])["visual"]
-    assert a @ b > 0.8 and a @ b > a @ c + 0.05
+    assert a @ b > 0.8 and a @ b > a @ c + margin
+
+
+def test_a_small_article_on_a_wide_table_is_still_itself(mini: Encoder) -> None:
+    wall = Image.new("RGB", (900, 700), (245, 245, 245))
+    wall.paste(mug(RED, (300, 240)).image, (560, 60))
+    table = Picture(image=wall, content_hash="", source="drawn")
+    shown = [table, mug(RED, (300, 240)), mug(BLUE, (300, 240))]
+    a, b, c = mini.encode_pictures([mini.prepare(p) for p in shown])["visual"]
+    assert a @ b > a @ c + 0.02
 
 
 @pytest.fixture

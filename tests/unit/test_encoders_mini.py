@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from es_xmodal.encoders.mini.colour import COLOURS, histogram, text_colours
+from es_xmodal.encoders.mini.colour import COLOURS, histogram, object_box, text_colours
 from es_xmodal.encoders.mini.picture import SIDE, prepare_picture
 from es_xmodal.encoders.mini.text import _groups, unpack_rows
 from es_xmodal.encoders.mini.tokens import Pieces
@@ -119,17 +119,53 @@ def test_any_shape_becomes_the_square(size: tuple[int, int]) -> None:
     assert np.isfinite(prepared.colours).all() and prepared.colours.shape == (len(COLOURS),)
 
 
-def test_the_picture_stands_in_the_middle_on_its_border_colour() -> None:
+def noise(width: int, height: int) -> Image.Image:
+    """A picture without a plain border."""
+    pixels = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("size", "left", "top", "side"), [((400, 300), 280, 30, 80), ((220, 220), 10, 10, 200)]
+)
+def test_the_first_view_is_the_object_wherever_it_stands(
+    size: tuple[int, int], left: int, top: int, side: int
+) -> None:
+    image, half = Image.new("RGB", size, (240, 240, 240)), side // 2
+    image.paste((20, 20, 20), (left, top, left + side, top + half))
+    image.paste((200, 30, 30), (left, top + half, left + half, top + side))
+    seen = prepare_picture(image).views[0].astype(int)
+    dark, red = seen.max(axis=2) < 60, (seen[..., 0] > 150) & (seen[..., 1] < 80)
+    assert dark[60, 112] and red[170, 60] and (seen[170, 170] > 200).all()
+    assert (dark | red).mean() > 0.6
+
+
+def test_the_box_is_around_the_object_and_there_is_none_without_one() -> None:
     image = Image.new("RGB", (200, 100), (255, 255, 255))
     image.paste((0, 0, 0), (60, 30, 140, 70))
-    pixels = prepare_picture(image).views[0]
-    assert (pixels[:50] == 255).all() and (pixels[-50:] == 255).all()
-    assert (pixels[112, 112] < 40).all()
+    box = object_box(image)
+    assert box is not None and np.allclose(box, (0.3, 0.3, 0.7, 0.7), atol=0.03)
+    assert object_box(Image.new("RGB", (200, 100), (9, 99, 9))) is None
+    assert object_box(noise(64, 64)) is None
+
+
+def test_without_a_plain_border_the_first_view_is_the_wide_centre() -> None:
+    image = noise(200, 160)
+    centre = image.crop((32, 12, 168, 148)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    assert np.array_equal(prepare_picture(image).views[0], np.asarray(centre))
+
+
+def test_a_long_picture_stands_whole_in_the_middle() -> None:
+    image = Image.new("RGB", (300, 100), (250, 250, 250))
+    image.paste((0, 0, 0), (0, 0, 300, 45))
+    image.paste((200, 0, 0), (0, 45, 20, 100))
+    image.paste((0, 0, 200), (280, 45, 300, 100))
+    pixels = prepare_picture(image).views[0].astype(int)
+    assert pixels[140, 5, 0] > 150 and pixels[140, 218, 2] > 150
 
 
 def test_the_second_view_is_the_centre_in_the_mirror() -> None:
     image = Image.new("RGB", (200, 100), (255, 255, 255))
     image.paste((0, 0, 0), (65, 15, 100, 85))
-    whole, centre = prepare_picture(image).views.astype(int).mean(axis=3)
-    assert whole[112, 80] < 40 and whole[112, 144] > 215
+    centre = prepare_picture(image).views.astype(int).mean(axis=3)[1]
     assert (centre[:, :100] > 215).all() and (centre[:, 124:] < 40).all()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from es_xmodal.encoders.base import JOINT, TEXT, VISUAL, Encoder, EncoderInfo, Space
+from es_xmodal.encoders.base import FEATURES, JOINT, TEXT, VISUAL, Encoder, EncoderInfo, Space
 from es_xmodal.encoders.mini.files import check_files, open_session
 from es_xmodal.encoders.mini.picture import SIDE, VIEWS, Prepared, prepare_picture
 from es_xmodal.encoders.mini.spaces import JOINT_DIM, VISUAL_DIM, Spaces
@@ -56,12 +56,14 @@ class MiniEncoder(Encoder):
 
     def _picture_batch(self, batch: Sequence[Any]) -> Mapping[str, NDArray[np.floating]]:
         views = np.concatenate([item.views for item in batch])
-        pooled, logits = self._picture.run(["pooled", "logits"], {"pixels": views})
-        return self._spaces.pictures(
-            pooled.reshape(len(batch), VIEWS, -1).mean(axis=1),
-            logits.reshape(len(batch), VIEWS, -1).mean(axis=1),
-            np.stack([item.colours for item in batch]),
+        pooled, logits, block5, block4 = (
+            rows.reshape(len(batch), VIEWS, -1).mean(axis=1)
+            for rows in self._picture.run(["pooled", "logits", "block5", "block4"], {"pixels": views})
         )
+        colours = np.stack([item.colours for item in batch])
+        found = self._spaces.pictures(pooled, logits, colours)
+        # What an adapted head learns from: neither unit nor centred, [n, 1280 + 192 + 112 + 32].
+        return {**found, FEATURES: np.concatenate([pooled, block5, block4, np.sqrt(colours)], axis=1)}
 
     def _text_batch(self, batch: Sequence[str]) -> Mapping[str, NDArray[np.floating]]:
         return self._spaces.texts(self._text.sentences(batch), batch)

@@ -14,7 +14,7 @@ from es_xmodal.errors import EncoderError
 DATA = Path(__file__).parent / "data"
 MANIFEST = "manifest.json"
 
-PREPROCESSING = 2
+PREPROCESSING = 3
 """Raised whenever the code, not the files, changes a vector."""
 
 _MAX_THREADS = 8

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from es_xmodal.encoders.mini.colour import histogram
+from es_xmodal.encoders.mini.colour import histogram, object_box
 
 SIDE = 224
 VIEWS = 2
 _CENTRE = 0.7
+_WIDE_CENTRE = 0.85
+_LONG = 2.0  # of a picture longer than that, a square from the middle shows too little
 # A large photo is first halved cheaply, then resampled with full care.
 _REDUCING_GAP = 3.0
 
@@ -22,7 +24,7 @@ class Prepared:
     """One picture as the tower reads it.
 
     Args:
-        views: uint8, shape [2, 224, 224, 3]: the whole picture, and its centre in the mirror.
+        views: uint8, shape [2, 224, 224, 3]: the object, and the picture's centre in the mirror.
         colours: float32, shape [32], sum 1.
     """
 
@@ -33,18 +35,38 @@ class Prepared:
 def prepare_picture(image: Image.Image) -> Prepared:
     """Make the two views and count the colours.
 
+    The first view is the object where it stands on a plain background, so that a small article on a wide
+    table is seen as large as on the shop's own picture; else 85 % of the shorter side, from the middle.
     A product is the same product in the mirror, and often small in the middle of its photo: the mean of
     both views sees it more steadily than either.
 
     Args:
         image: RGB, upright, at least 1 x 1.
     """
+    fitted = _fitted(image)
+    views = np.stack([_object(image, fitted), _centre(image, _CENTRE)[:, ::-1]])
+    return Prepared(views=views, colours=histogram(fitted))
+
+
+def _fitted(image: Image.Image) -> Image.Image:
+    """Make the longer side the tower's."""
     width, height = image.size
     scale = SIDE / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    fitted = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
-    views = np.stack([_on_square(np.asarray(fitted)), _centre(image)[:, ::-1]])
-    return Prepared(views=views, colours=histogram(fitted))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
+
+
+def _object(image: Image.Image, fitted: Image.Image) -> NDArray[np.uint8]:
+    """Return the object on the square of its border colour, or a wider view where none stands out."""
+    box = object_box(fitted)
+    width, height = image.size
+    if box is None and max(width, height) > _LONG * min(width, height):
+        return _on_square(np.asarray(fitted))
+    if box is None:
+        return _centre(image, _WIDE_CENTRE)
+    left, top = min(int(box[0] * width), width - 1), min(int(box[1] * height), height - 1)
+    right, bottom = max(left + 1, int(box[2] * width)), max(top + 1, int(box[3] * height))
+    return _on_square(np.asarray(_fitted(image.crop((left, top, right, bottom)))))
 
 
 def _on_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -58,10 +80,10 @@ def _on_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return square
 
 
-def _centre(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the central square, 70 % of the shorter side, at the tower's size."""
+def _centre(image: Image.Image, share: float) -> NDArray[np.uint8]:
+    """Return the central square, that share of the shorter side, at the tower's size."""
     width, height = image.size
-    side = max(1, int(min(width, height) * _CENTRE))
+    side = max(1, int(min(width, height) * share))
     left, top = (width - side) // 2, (height - side) // 2
     box = (left, top, left + side, top + side)
     # Cropped first: `box` of resize would let colours from outside bleed in.

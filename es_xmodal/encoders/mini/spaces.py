@@ -1,7 +1,8 @@
 """From what the towers say to vectors in the three spaces.
 
 `text`    the sentence vector less the mean of its language.
-`visual`  the picture's pooled features, and its colours.
+`visual`  the picture's pooled features, less what the tower sees on average (known without a picture from
+          its last batch norm), and its colours.
 `joint`   three blocks, on both sides:
           prototypes  a text is a mixture of the classifier's class vectors, weighted by how well the
                       text fits the names of each class; a picture is its pooled features. Both are
@@ -32,7 +33,7 @@ PROTOTYPE_DIM = 512
 NAME_DIM = 192
 COLOUR_DIM = len(COLOURS)
 JOINT_DIM = PROTOTYPE_DIM + NAME_DIM + COLOUR_DIM
-VISUAL_POOLED_DIM = 480
+VISUAL_POOLED_DIM = 736
 VISUAL_DIM = VISUAL_POOLED_DIM + COLOUR_DIM
 
 _TEMPERATURE = 0.06
@@ -62,6 +63,7 @@ class Spaces:
         self._class_texts = _wide(held["class_texts"])
         self._name_axes = _wide(held["name_axes"])
         self._picture_axes = _wide(held["picture_axes"])
+        self._picture_mean = _wide(held["picture_mean"])
         # Where each class begins in the list of names, which is in the order of the classes.
         self._starts = np.searchsorted(self._classes, np.arange(len(self._prototypes)))
 
@@ -92,13 +94,13 @@ class Spaces:
         """
         seen = self._product(pooled, self._picture_axes)
         blocks = [
-            _unit(seen),
+            _unit(seen[:, :PROTOTYPE_DIM]),
             _NAME_WEIGHT * _unit(self._product(_softmax(logits), self._class_texts)),
             _COLOUR_WEIGHT / _HISTOGRAM_LENGTH * colours,
         ]
         # The root makes a histogram's few large bins count less (Hellinger).
         tint = _VISUAL_COLOUR_WEIGHT * _unit(np.sqrt(colours))
-        visual = [_unit(seen[:, :VISUAL_POOLED_DIM]), tint]
+        visual = [_unit(seen - self._picture_mean), tint]
         return {"joint": np.concatenate(blocks, axis=1), "visual": np.concatenate(visual, axis=1)}
 
     def _product(self, left: Floats, right: Matrix) -> Matrix:
