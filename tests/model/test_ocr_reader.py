@@ -17,7 +17,12 @@ from es_xmodal.media.ocr import READ_SIDE, RapidReader, load_reader
 from es_xmodal.media.picture import Picture, decode_picture
 from tests.support.words import draw_words
 
-pytestmark = pytest.mark.model
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.skipif(
+        sys.version_info >= (3, 13), reason="the reader of words has no release for this Python"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
