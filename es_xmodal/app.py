@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +35,7 @@ from es_xmodal.text.options import TextOptions
 if TYPE_CHECKING:
     from es_xmodal.ingest.pipeline import Parts
     from es_xmodal.ingest.words import OcrParts
-    from es_xmodal.media.web import WebOptions
+    from es_xmodal.media.web import WebOptions, WebPictures
     from es_xmodal.search.result import SearchResult
 
 DEFAULT_INDEX = "products"
@@ -140,7 +140,7 @@ def ingest_parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
             encoder=encoder,
             analyzer=make_analyzer(settings),
             store=store,
-            pictures=PictureSource(images_root, picture_limits(settings)),
+            pictures=PictureSource(images_root, picture_limits(settings), web=_web(settings, stack)),
             videos=VideoLimits(frames=settings.video_frames),
             template=index_template(),
             base64_vectors=capabilities.base64_vectors,
@@ -151,6 +151,17 @@ def ingest_parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
 def picture_limits(settings: Settings) -> PictureLimits:
     """What a picture, or a video among them, may cost."""
     return PictureLimits(video_max_bytes=settings.video_max_bytes)
+
+
+def _web(settings: Settings, stack: ExitStack) -> WebPictures:
+    """Fetches pictures, and remembers in the data folder what it asked for."""
+    from es_xmodal.media.web import WebPictures
+    from es_xmodal.store.addresses import AddressStore
+
+    memory = stack.enter_context(AddressStore.open(settings.data_dir / "addresses"))
+    web = WebPictures(web_options(settings), limits=picture_limits(settings), memory=memory)
+    stack.callback(web.close)
+    return web
 
 
 def web_options(settings: Settings) -> WebOptions:
@@ -215,6 +226,8 @@ class Shop:
         encoder: SPEC of the encoder, where it differs from the one that the index names, such as a folder
             that lies elsewhere on this machine; its fingerprint must be the index's. The setting `encoder`
             is that of ingest, and has no effect here.
+        around_encoder: puts another encoder around the one that was loaded, such as one that gathers the
+            calls of many threads.
 
     Raises:
         SettingsError: a setting cannot be used, or no address is known.
@@ -228,6 +241,7 @@ class Shop:
         settings: Settings | None = None,
         profile: Profile | str | Path | None = None,
         encoder: str | None = None,
+        around_encoder: Callable[[Encoder], Encoder] = lambda encoder: encoder,
     ) -> None:
         settings = settings or load_settings(url=url)
         self.profile = _profile(settings.profile if profile is None else profile)
@@ -237,7 +251,7 @@ class Shop:
         self._searcher = Searcher(
             self._client,
             index,
-            encoder_for=lambda spec: (
+            encoder_for=lambda spec: around_encoder(
                 encoder_of_index(settings, spec) if encoder is None else make_encoder(settings, encoder)
             ),
             analyzer_for=lambda: make_analyzer(settings),
@@ -261,6 +275,36 @@ class Shop:
         """Close the connections, and the encoder's."""
         self._searcher.close()
         self._client.close()
+
+    def check(self) -> str:
+        """Ask Elasticsearch for the index.
+
+        Returns:
+            Its physical name.
+
+        Raises:
+            IndexStateError: there is none, or it is not complete.
+            ClusterError: Elasticsearch could not be reached or refuses.
+        """
+        return self._searcher.check()
+
+    def product(self, id_: str) -> Mapping[str, Any] | None:
+        """Return one product as a catalogue row; None where there is none of that id.
+
+        Raises:
+            ClusterError: Elasticsearch could not be reached, refused, or answered in part only.
+        """
+        return self._searcher.product(id_)
+
+    def encoder(self) -> Encoder:
+        """Return the encoder of the index; it is loaded when that has not happened yet.
+
+        Raises:
+            EncoderError: it cannot be loaded.
+            IndexStateError: no such index, or built with another encoder.
+            ClusterError: Elasticsearch could not be reached or refuses.
+        """
+        return self._searcher.encoder()
 
     def query(
         self,

@@ -12,6 +12,7 @@ import httpx
 
 from es_xmodal.errors import PictureError
 from es_xmodal.media.picture import PictureLimits, check_header
+from es_xmodal.media.video import HEAD_BYTES, is_video
 
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REFUSED_TYPES: Final = ("text/", "application/json", "application/xml", "application/javascript")
@@ -104,15 +105,19 @@ def read_body(answer: httpx.Response, name: str, limits: PictureLimits, deadline
         Again: it came too slowly.
     """
     announced = answer.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limits.max_bytes:
-        raise _too_many(name, int(announced), limits)
+    most = max(limits.max_bytes, limits.video_max_bytes)
+    if announced.isdecimal() and int(announced) > most:
+        raise _too_many(name, int(announced), most)
     body = BytesIO()
     looked = False
     for piece in answer.iter_raw():
         body.write(piece)
         size = body.tell()
-        if size > limits.max_bytes:
-            raise _too_many(name, size, limits)
+        if size >= HEAD_BYTES:
+            video = is_video(body.getbuffer()[:HEAD_BYTES].tobytes())
+            most = limits.video_max_bytes if video else limits.max_bytes
+        if size > most:
+            raise _too_many(name, size, most)
         if not looked and size >= _HEADER_BYTES:
             looked = True
             check_header(body.getvalue(), source=name, limits=limits)
@@ -124,9 +129,9 @@ def read_body(answer: httpx.Response, name: str, limits: PictureLimits, deadline
     return data
 
 
-def _too_many(name: str, size: int, limits: PictureLimits) -> PictureError:
+def _too_many(name: str, size: int, most: int) -> PictureError:
     return PictureError(
-        f"picture {name!r} has {size} bytes or more, the limit is {limits.max_bytes}", code="too_many_bytes"
+        f"picture {name!r} has {size} bytes or more, the limit is {most}", code="too_many_bytes"
     )
 
 

@@ -110,9 +110,3 @@ def _answer_errors(app: FastAPI, metrics: Metrics) -> None:
         kind = "not-found" if error.status_code == 404 else f"http-{error.status_code}"
         headers = dict(error.headers or {})
         return answer(request, Problem(error.status_code, str(error.detail), kind=kind, headers=headers))
-
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        # What went wrong is for the operator; the caller gets the id to ask with.
-        _log.error("%s: unexpected", request.state.request_id, exc_info=error)
-        return answer(request, Problem(500, "something went wrong here", kind="internal"))

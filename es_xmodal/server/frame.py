@@ -68,12 +68,20 @@ class Frame:
 
         try:
             await self._app(scope, self._bounded(scope, receive), answer)
-        except Problem as problem:  # raised while the body was read, outside of any route
+        except Exception as error:  # the last place before the server, which would say nothing of use
             if seen["begun"]:
                 raise
-            await problem.response(request_id)(scope, receive, answer)
+            await self._problem(error, request_id).response(request_id)(scope, receive, answer)
         finally:
             self._note(scope, seen["status"], time.perf_counter() - started, request_id)
+
+    def _problem(self, error: Exception, request_id: str) -> Problem:
+        if not isinstance(error, Problem):  # else it came while the body was read, outside of any route
+            # What went wrong is for the operator; the caller gets the id to ask with.
+            _log.error("%s: unexpected", request_id, exc_info=error)
+            error = Problem(500, "something went wrong here", kind="internal")
+        self._metrics.errors.labels(error.kind).inc()
+        return error
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         announced = dict(scope["headers"]).get(b"content-length", b"0")

@@ -63,6 +63,7 @@ class PictureHost:
         handler = type("Bound", (Handler,), {"host": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # callers hang up
         self.server.block_on_close = False
 
     @property

@@ -43,7 +43,7 @@ def pauses() -> list[float]:
 @pytest.fixture
 def web(pauses: list[float]) -> Iterator[WebPictures]:
     options = WebOptions(allow_hosts=LOCAL, read_timeout_s=0.5, total_timeout_s=1.0, attempts=3)
-    pictures = WebPictures(options, limits=PictureLimits(max_bytes=200_000), sleep=pauses.append)
+    pictures = WebPictures(options, limits=PictureLimits(max_bytes=200_000, video_max_bytes=300_000), sleep=pauses.append)
     yield pictures
     pictures.close()
 
@@ -128,6 +128,13 @@ def test_ten_gigabytes_stop_at_the_limit(web: WebPictures, host: PictureHost) ->
     assert code_of(web, f"{host.url}/endless") == "too_many_bytes"
     host.answers["/announced"] = lambda handler: handler.reply(200, b"", Content_Length=str(10**10))
     assert code_of(web, f"{host.url}/announced") == "too_many_bytes"
+
+
+def test_a_video_may_be_larger_than_a_picture(web: WebPictures, host: PictureHost) -> None:
+    video = b"\x00\x00\x00\x18ftypmp42" + bytes(250_000)
+    assert web.read(host.serve("/a.mp4", video, "video/mp4")) == video
+    assert code_of(web, host.serve("/b.mp4", video + bytes(60_000), "video/mp4")) == "too_many_bytes"
+    assert code_of(web, host.serve("/c.jpg", b"\xff\xd8\xff" + bytes(250_000))) == "too_many_bytes"
 
 
 def test_a_bomb_is_known_by_its_header(web: WebPictures, host: PictureHost) -> None:
