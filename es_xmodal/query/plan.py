@@ -23,16 +23,16 @@ from es_xmodal.query.facets import PlannedFacet, facet_aggregations, plan_facets
 from es_xmodal.query.filters import Filter, filter_clause
 from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
 from es_xmodal.query.identifiers import possible_identifiers
-from es_xmodal.query.legs import DEFAULT_OVERSAMPLE, Leg, LexicalLeg, VectorLeg, fields_of, leg_kind
+from es_xmodal.query.legs import Leg, LexicalLeg, fields_of
 from es_xmodal.query.lexical import lexical_clause, strict_clause
-from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Mode, Query
+from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.ocr import OCR, ocr_leg, why_no_leg
 from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
 from es_xmodal.query.profile import DEFAULT_PROFILE, FUSED, Profile, ProfileName, QueryClass
 from es_xmodal.query.server import retriever_body, server_fusion, server_weights, settle
-from es_xmodal.query.similarity import DEFAULT
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.terms import Term
+from es_xmodal.query.vector_legs import vector_legs
 from es_xmodal.query.view import IndexView, Signals
 
 Body = dict[str, Any]
@@ -54,8 +54,6 @@ SOURCE = {
         "row_hash",
     ]
 }
-PHOTO = "fused_photo"
-"""Key of the calibration of the leg `fused` for a query that is a photo."""
 SORT: list[Any] = ["_score", {"id": "asc"}]
 
 
@@ -286,7 +284,7 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
     if query.text and "lexical" in weights:
         legs.append(_lexical_leg(query, signals, weights["lexical"], profile))
-    legs += _vector_legs(signals, weights, view, query.mode)
+    legs += vector_legs(signals, weights, view, query.mode)
     read = ocr_leg(signals, weights[OCR], view) if OCR in weights else None
     legs += [read] if read else []
     if not legs:
@@ -323,34 +321,6 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
             *_unheard(query, signals, legs),
         ),
     )
-
-
-def _calibrated_as(name: str, mode: Mode) -> str:
-    """A photo meets one vector of text and pictures otherwise than words do."""
-    kind, _, term = name.partition(":")
-    photo = term.startswith("picture") if term else mode == "image"
-    return PHOTO if kind == FUSED and photo else kind
-
-
-def _vector_legs(
-    signals: Signals, weights: Mapping[str, float], view: IndexView, mode: Mode
-) -> list[VectorLeg]:
-    return [
-        VectorLeg(
-            name=name,
-            weight=weights[kind] * signals.shares.get(name, 1.0),
-            vector=vector,
-            calibration=view.calibration.get(_calibrated_as(name, mode)) or view.calibration.get(kind),
-            path=path,
-            similarity=view.similarities.get(path, DEFAULT),
-            quantised=view.quantised and (not view.oversample or path in view.oversample),
-            oversample=view.oversample.get(path, DEFAULT_OVERSAMPLE),
-        )
-        for kind, path in fields_of(view.fields).items()
-        if kind in weights
-        for name, vector in signals.vectors.items()
-        if leg_kind(name) == kind
-    ]
 
 
 def _conditions(query: Query, view: IndexView) -> list[tuple[Filter | None, Body]]:
