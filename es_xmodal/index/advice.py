@@ -215,8 +215,8 @@ BODY_ADVICE: Mapping[str, Advice] = {
     ),
     "quantised": Advice(
         "note",
-        "scores are approximate until they are rescored, which every search here asks for; of several pictures "
-        "of a product the best may still be lost",
+        "scores are approximate until they are rescored, which every search here asks for; of several "
+        "pictures of a product the best may still be lost",
         'nothing to do, or `vector_index = "hnsw"` and `es-xmodal ingest CATALOG --rebuild`',
     ),
     "quantised-unrescored": Advice(
