@@ -101,19 +101,19 @@ def _show_all(kinds: list[Kind]) -> None:
     out = console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("SPEC", "what", "spaces", "languages", "licence", "runs on", "package"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in ("SPEC", "spaces", "package"))
     for kind in kinds:
         table.add_row(
             kind.spec + (" *" if kind.default else ""),
             kind.about,
-            ", ".join(f"{name} {dim}" for name, dim in kind.spaces.items()) or "by model",
-            ", ".join(kind.languages) or "by model",
-            kind.licence or "by model",
-            kind.device or "by model",
+            "\n".join(f"{name} {dim}" for name, dim in kind.spaces.items()),
+            ", ".join(kind.languages),
+            kind.licence,
+            kind.device,
             f"{kind.package} {kind.version}".strip(),
         )
     out.print(table)
-    out.print("* used where none is named")
+    out.print("* used where none is named; what is empty depends on the model: es-xmodal encoders SPEC")
     for kind in kinds:
         if kind.missing:
             out.print(f"{kind.kind} needs {', '.join(kind.missing)}: {kind.install}")

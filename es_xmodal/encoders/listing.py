@@ -83,16 +83,20 @@ _FACTS: Final[Mapping[str, _Facts]] = {
         extra="clip",
     ),
     "onnx": _Facts(
-        spec="onnx:DIR", about="a folder that `export` wrote", needs=("onnxruntime",), device="CPU, CUDA"
+        spec="onnx:DIR",
+        about="a folder that `export` wrote",
+        needs=("onnxruntime", "tokenizers"),
+        extra="onnx",
+        device="CPU, CUDA",
     ),
     "adapted": _Facts(
         spec="DIR",
-        about="a folder that `adapt` wrote: another encoder, and heads of this shop",
+        about="a folder that `adapt` wrote",
         device="as its base",
     ),
     "http": _Facts(
-        spec="http:URL",
-        about="an embedding service; http:URL#model=NAME: of OpenAI's kind",
+        spec="http:URL[#model=NAME]",
+        about="an embedding service",
         device="the service",
     ),
 }

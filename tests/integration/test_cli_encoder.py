@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from es_xmodal.encoders import registry
-from es_xmodal.encoders.base import Encoder, EncoderOptions
+from es_xmodal.encoders.base import Encoder, EncoderOptions, Space
 from es_xmodal.encoders.mini import load_mini
 from es_xmodal.errors import MissingExtraError
 from tests.support.cli import WRONG, Cli, refused
-from tests.support.embedding import Service, embedding_service
+from tests.support.embedding import Fault, Service, embedding_service
 from tests.support.encoders import HashEncoder
-from tests.support.ingesting import shop_rows, write_rows
+from tests.support.ingesting import rejects, shop_rows, write_rows
 from tests.support.nodes import delete_everything_named
 
 pytestmark = pytest.mark.integration
@@ -117,3 +117,66 @@ def test_a_service_serves_the_encoder_of_the_index(sample_cli: Cli) -> None:
     assert [hit["id"] for hit in there["hits"]] == [hit["id"] for hit in here["hits"]]
     for one, other in zip(here["hits"], there["hits"], strict=True):
         assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+
+
+@pytest.fixture
+def own(es_url: str, index_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line on an index of its own, with five rows and their pictures."""
+    monkeypatch.setattr("es_xmodal.encoders.http.client.time.sleep", lambda seconds: None)
+    monkeypatch.setitem(registry._LOADERS, "hash", hashed)
+    write_rows(tmp_path, shop_rows(tmp_path, 5))
+    return Cli(home=tmp_path, variables={"ES_XMODAL_URL": es_url}, options=("--index", f"{index_prefix}shop"))
+
+
+def test_a_service_that_goes_away_ends_the_ingest_and_what_served_still_serves(own: Cli) -> None:
+    with embedding_service(Service()) as service:
+        spec = f"http:{service.url}"
+        first = own.json("ingest", "catalog.jsonl", "--encoder", spec)
+        assert (first["indexed"], first["encoded_images"]) == (5, 5)
+        write_rows(own.home, shop_rows(own.home / "more", 9), name="more.jsonl")
+        (own.home / "more.jsonl").rename(own.home / "more/more.jsonl")
+        service.encoder = HashEncoder(fingerprint="hash-0000000000000002")
+        service.spoil["/pictures"] = Fault(503, b"later")
+        again = ["ingest", "more/more.jsonl", "--encoder", spec, "--rebuild"]
+        refused(own.here(*again), 3, "503 Service Unavailable, 4 times")
+        service.encoder = HashEncoder()
+        assert {hit["id"] for hit in own.json("search", "red mug")["hits"]} == {f"p{n}" for n in range(5)}
+        service.spoil.clear()
+        assert own.json(*again)["indexed"] == 9
+
+
+def test_a_service_that_refuses_a_picture_costs_that_picture(own: Cli) -> None:
+    with embedding_service(Service(spoil={"/pictures": Fault(422, {"detail": "too red"})})) as service:
+        report = own.json("ingest", "catalog.jsonl", "--encoder", f"http:{service.url}", code=1)
+    assert (report["indexed"], report["encoded_images"]) == (5, 0)
+    lines = rejects(own.home / "catalog.rejects.jsonl")
+    assert [line["field"] for line in lines] == ["images[0]"] * 5
+    assert all(line["stage"] == "encode" and "too red" in line["reason"] for line in lines)
+
+
+def test_no_pictures_at_all(own: Cli) -> None:
+    rows = [{**row, "images": []} for row in shop_rows(own.home, 5)]
+    write_rows(own.home, rows)
+    report = own.json("ingest", "catalog.jsonl", "--encoder", "hash")
+    assert (report["indexed"], report["without_image"], report["encoded_images"]) == (5, 5, 0)
+    assert len(own.json("search", "red mug")["hits"]) == 5
+    nothing = own.json("search", "--image", "images/1.png")
+    assert [hit["best_image"] for hit in nothing["hits"]] == []
+
+
+def test_a_title_of_ten_megabytes(own: Cli) -> None:
+    write_rows(own.home, [{"id": "long", "title": "red mug " * 1_250_000}, {"id": "short", "title": "mug"}])
+    done = own.here("ingest", "catalog.jsonl", "--encoder", "hash", "--json")
+    assert done.code in (0, 1), done
+    assert "Traceback" not in done.err
+    assert done.json["indexed"] + done.json["rejected"] == 2
+    assert "short" in {hit["id"] for hit in own.json("search", "mug")["hits"]}
+
+
+def test_more_dimensions_than_elasticsearch_takes(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wide(argument: str, options: EncoderOptions) -> Encoder:
+        Space(name="joint", dim=8192, modalities=frozenset({"text", "picture"}))
+        raise AssertionError("a space of 8192 dimensions was made")
+
+    monkeypatch.setitem(registry._LOADERS, "wide", wide)
+    refused(own.here("ingest", "catalog.jsonl", "--encoder", "wide"), WRONG, "8192 dimensions", "4096")
