@@ -116,10 +116,10 @@ def _checked(
     folder: Path, manifest: Manifest, encode: Callable[[OnnxEncoder], Matrix], wanted: Matrix
 ) -> Checked:
     found: list[Any] = []
-    for size in BATCHES:
-        encoder = OnnxEncoder(folder, manifest, EncoderOptions(device="cpu", batch_size=size))
+    encoder = OnnxEncoder(folder, manifest, EncoderOptions(device="cpu"))
+    for encoder.batch_size in BATCHES:
         found.append((encode(encoder) * wanted).sum(axis=1))
-        encoder.close()
+    encoder.close()
     cosines = np.concatenate(found)
     return Checked(mean=float(cosines.mean()), worst=float(cosines.min()), items=len(cosines))
 
