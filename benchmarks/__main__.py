@@ -25,7 +25,9 @@ from benchmarks.rows import (
 @click.option("--url", help="An Elasticsearch to use. [default: a local node, started for this]")
 @click.option("--rows", default=4000, show_default=True, help="Products of the ingest and search rows.")
 @click.option("--products", default=100_000, show_default=True, help="Products of the fusion row.")
-@click.option("--only", type=click.Choice(["ingest", "search", "own", "fusion", "memory"]), multiple=True)
+@click.option(
+    "--only", type=click.Choice(["ingest", "search", "own", "fusion", "memory", "adapt"]), multiple=True
+)
 @click.option("--json-out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--child", type=int, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
@@ -44,6 +46,13 @@ def main(
         return
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="es-xmodal-bench-")))
+        if "adapt" in only:
+            # Its own table, without a server; part of a run only where it is named: it takes minutes.
+            from benchmarks.adapt import adapt_numbers
+
+            adapt_numbers(place, splits=3)
+            if set(only) == {"adapt"}:
+                return
         if url is None:
             from es_xmodal.local import LocalNode
 
