@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import cluster_errors, reason_of
-from es_xmodal.errors import ClusterAnswerError
+from es_xmodal.errors import ClusterAnswerError, ClusterError
 
 PREFIX = "es-xmodal-bench-"
 _PATIENCE_S = 600
@@ -42,9 +42,16 @@ def scratch_index(client: Elasticsearch, body: Mapping[str, Any]) -> Iterator[st
                 hint="is there room on the disks? `es-xmodal doctor` says",
             )
         yield name
-    finally:
-        with cluster_errors(client, f"deleting the temporary index {name}"):
-            client.indices.delete(index=name, ignore_unavailable=True)
+    except BaseException:  # also Ctrl-C; that it cannot be deleted must not hide what went wrong
+        with suppress(ClusterError):
+            _delete(client, name)
+        raise
+    _delete(client, name)
+
+
+def _delete(client: Elasticsearch, name: str) -> None:
+    with cluster_errors(client, f"deleting the temporary index {name}"):
+        client.indices.delete(index=name, ignore_unavailable=True)
 
 
 def fill(client: Elasticsearch, index: str, documents: Sequence[tuple[str, bytes]]) -> None:

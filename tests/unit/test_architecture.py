@@ -33,7 +33,7 @@ LAYERS = (
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 BASE = set(LAYERS[-1])
 PURE_FORBIDDEN = {"elasticsearch", "elastic_transport", "torch", "os", "time", "random"}
-PURE = ("catalog", "text", "query", "index/body.py")
+PURE = ("catalog", "text", "query", "index/body.py", "index/quantisation.py")
 MAY_TALK_TO_ELASTICSEARCH = {"cluster", "index", "ingest", "search"}
 HEAVY = (
     "torch",

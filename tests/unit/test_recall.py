@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from es_xmodal.errors import ClusterAnswerError, ClusterRefusedError
 from es_xmodal.evaluation.exact import FieldSample, exact_scores, recall
+from es_xmodal.index.scratch import PREFIX, fill, scratch_index
+from tests.support.fake_node import Answer, Asked, fake_client
 
 pytestmark = pytest.mark.unit
 
@@ -57,3 +62,39 @@ def test_recall() -> None:
     assert recall(exact, [4, 0, 1], 3) == pytest.approx(2 / 3)
     assert recall(exact, [0, 1, 2, 3, 4], 10) == 1.0, "no more can be found than there is"
     assert recall(exact, [], 3) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "says"),
+    [
+        (
+            403,
+            {"error": {"type": "security_exception", "reason": "unauthorized"}},
+            ClusterRefusedError,
+            "create",
+        ),
+        (200, {"acknowledged": True, "shards_acknowledged": False}, ClusterAnswerError, "room on the disks"),
+    ],
+)
+def test_no_privilege_and_no_room_are_one_line_and_leave_nothing(
+    status: int, body: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    def play(asked: Asked) -> Answer:
+        if asked.method == "PUT":
+            return Answer(status=status, body=body)
+        return Answer(status=status, body={"acknowledged": True})
+
+    client, asked, _ = fake_client(play, max_retries=0)
+    with pytest.raises(error, match=says) as caught, scratch_index(client, {"mappings": {}}):
+        pytest.fail("there is no index to fill")
+    assert "creating the temporary index" in str(caught.value)
+    assert [one.method for one in asked] == ["PUT", "DELETE"]
+    assert asked[0].target.startswith(f"/{PREFIX}")
+
+
+def test_a_refused_document_is_an_error() -> None:
+    failed = {"error": {"type": "cluster_block_exception", "reason": "disk usage exceeded flood-stage"}}
+    answer = Answer(status=200, body={"errors": True, "items": [{"index": {}}, {"index": failed}]})
+    client, _, _ = fake_client(lambda asked: answer, max_retries=0)
+    with pytest.raises(ClusterAnswerError, match="flood-stage"):
+        fill(client, "x", [("1", b"{}"), ("2", b"{}")])
