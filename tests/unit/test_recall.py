@@ -71,7 +71,7 @@ def test_recall() -> None:
             403,
             {"error": {"type": "security_exception", "reason": "unauthorized"}},
             ClusterRefusedError,
-            "create",
+            "may not do this",
         ),
         (200, {"acknowledged": True, "shards_acknowledged": False}, ClusterAnswerError, "room on the disks"),
     ],
