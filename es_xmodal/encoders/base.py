@@ -50,7 +50,7 @@ class EncoderOptions:
 
     Args:
         device: `auto` (the fastest that is there), `cpu`, `cuda`, `cuda:1`, `mps`.
-        precision: `auto` (fp16 on a GPU, else fp32), `fp32`, `fp16`, `bf16`.
+        precision: `auto` (fp16 on CUDA, else fp32), `fp32`, `fp16`, `bf16`.
         batch_size: items that the model gets at once; None: as many as suit model and memory.
         threads: processor cores that the model may use; None: all of them.
         api_key: of an embedding service; never shown.

@@ -112,11 +112,11 @@ def test_the_batch_does_not_change_a_vector(pair: Pair) -> None:
 
 
 def _another_token(model: Any, inputs: dict[str, Any]) -> Any:
-    return model["projection"](model["body"](**inputs, return_dict=True).last_hidden_state[:, -1])
+    return model["projection"](model["body"](**inputs).last_hidden_state[:, -1])
 
 
 def _not_projected(model: Any, inputs: dict[str, Any]) -> Any:
-    return model["body"](**inputs, return_dict=True).last_hidden_state[:, 0]
+    return model["body"](**inputs).last_hidden_state[:, 0]
 
 
 @pytest.mark.parametrize("wrong", [_another_token, _not_projected])

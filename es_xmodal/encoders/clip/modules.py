@@ -41,12 +41,12 @@ def parts(**modules: nn.Module | None) -> nn.ModuleDict:
 
 def pooler_output(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
     """The part's own pooled state, projected where the model has a projection."""
-    return _projected(model, model["body"](**inputs, return_dict=True).pooler_output)
+    return _projected(model, model["body"](**inputs).pooler_output)
 
 
 def first_token(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
     """The last hidden state of the first token, projected."""
-    return _projected(model, model["body"](**inputs, return_dict=True).last_hidden_state[:, 0, :])
+    return _projected(model, model["body"](**inputs).last_hidden_state[:, 0, :])
 
 
 def patches(model: Any, inputs: dict[str, Any]) -> torch.Tensor:

@@ -130,7 +130,7 @@ def _named(name: str, pretrained: str, spec: str) -> _Source:
         other = name.removesuffix("-quickgelu") if config.get("quick_gelu") else f"{name}-quickgelu"
         raise EncoderSpecError(
             f"{pretrained} was trained with another activation than {name}",
-            hint=f"open_clip:{other}@{pretrained}",
+            hint=f"use open_clip:{other}@{pretrained}",
         )
     return _Source(spec=spec, model=config, pixels=tag, weights=_fetched(tag, spec), folder=None)
 
