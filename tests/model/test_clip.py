@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from es_xmodal.encoders.base import EncoderOptions
+from es_xmodal.encoders.clip.device import choose_runtime
 from es_xmodal.encoders.clip.encoder import ClipEncoder
 from es_xmodal.encoders.registry import load_encoder
 from es_xmodal.errors import EncoderError, EncoderSpecError, PictureError
@@ -378,6 +379,50 @@ def test_half_precision_on_the_cpu_when_asked_for(models: dict[str, TinyModel], 
         assert (vectors(half) * vectors(full)).sum(axis=1).min() > 0.995
         texts = half.encode_texts(TEXTS)["joint"], full.encode_texts(TEXTS)["joint"]
         assert (texts[0] * texts[1]).sum(axis=1).min() > 0.995
+
+
+@pytest.mark.parametrize(
+    ("half_safe", "bf16", "asked", "runs"),
+    [
+        (True, True, EncoderOptions(), "cuda:0 fp16"),
+        (False, True, EncoderOptions(), "cuda:0 bf16"),
+        (False, False, EncoderOptions(), "cuda:0 fp32"),
+        (True, True, EncoderOptions(device="cuda:1", precision="fp32"), "cuda:1 fp32"),
+        (True, True, EncoderOptions(device="cpu"), "cpu fp32"),
+        (True, False, EncoderOptions(precision="bf16"), "cuda:0 has no bf16"),
+        (True, True, EncoderOptions(device="cuda:2"), "no device cuda:2: it has 2"),
+    ],
+)
+def test_what_a_machine_with_two_gpus_would_choose(
+    half_safe: bool, bf16: bool, asked: EncoderOptions, runs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    if " has" in runs:
+        with pytest.raises(EncoderError, match=runs):
+            choose_runtime(asked, half_safe=half_safe)
+        return
+    found = choose_runtime(asked, half_safe=half_safe)
+    assert found.name == runs
+    assert found.batch_size == (16 if runs.startswith("cpu") else 256)
+
+
+def test_bytes_are_normalised_on_a_device_as_in_numpy(models: dict[str, TinyModel]) -> None:
+    for family in ("open_clip_vit", "siglip"):
+        encoder = loaded(models[family].spec)
+        recipe = encoder.towers.recipe
+        assert recipe is not None
+        pixels = np.stack([recipe.pixels(one.image) for one in noise(3)])
+        found = encoder._on_device(torch.from_numpy(pixels)).numpy()
+        assert np.abs(found - recipe.normalised(pixels)).max() < 1e-5
+
+
+def test_half_precision_that_overflows_is_said(models: dict[str, TinyModel]) -> None:
+    encoder = loaded(models["clip"].spec, EncoderOptions(device="cpu", precision="fp16"))
+    encoder.towers.text.register_forward_hook(lambda module, given, out: out * torch.inf)
+    with pytest.raises(EncoderError, match=r"overflows on cpu fp16.*bf16 or fp32"):
+        encoder.encode_texts(["red mug"])
 
 
 def test_what_was_chosen_is_said(models: dict[str, TinyModel], caplog: pytest.LogCaptureFixture) -> None:

@@ -128,7 +128,8 @@ def _joined(loaded: _Loaded, tokenizer: Any) -> Towers:
     folder, family, model, processor = loaded.folder, loaded.family, loaded.model, loaded.processor
 
     def prepare(image: Image) -> Inputs:
-        found = processor(images=image, return_tensors="pt")
+        # Said, because older releases guess it from the shape and fail at a picture of one pixel.
+        found = processor(images=image, input_data_format="channels_last", return_tensors="pt")
         return {name: found[name][0] for name in family.pictures}
 
     reading = _Reading(tokenizer, model, family)
