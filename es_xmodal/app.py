@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -331,7 +332,7 @@ class Shop:
 
         Args:
             text: words in any language.
-            images: paths, `data:` URIs or bytes of pictures.
+            images: paths, addresses, `data:` URIs or bytes of pictures.
             like: ids of products of the index, "like these"; they are left out of the hits.
             minus: words, `image:PATH`, `id:ID`, or terms: what to move away from.
             composition: `early`, `late`, or `auto`; see `Query`.
@@ -410,7 +411,22 @@ class Shop:
         return self._searcher.plan(self._as_query(text, options), cursor=cursor, profile=profile)
 
     def _as_query(self, text: str | Query, options: Mapping[str, Any]) -> Query:
-        return text if isinstance(text, Query) else self.query(text, **options)
+        query = text if isinstance(text, Query) else self.query(text, **options)
+        if not any(map(_on_the_web, (*query.pictures, *query.minus))):
+            return query
+        return replace(
+            query,
+            pictures=tuple(self._fetched(one) for one in query.pictures),
+            minus=tuple(self._fetched(one) for one in query.minus),
+        )
+
+    def _fetched(self, term: Any) -> Any:
+        return replace(term, value=fetched(self.settings, term.value)) if _on_the_web(term) else term
+
+
+def _on_the_web(term: Any) -> bool:
+    value = getattr(term, "value", None)
+    return term.kind == "image" and isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 def _profile(given: Profile | str | Path | None) -> Profile:

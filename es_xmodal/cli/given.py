@@ -26,7 +26,8 @@ def pictures_in_text(asked: dict[str, Any]) -> tuple[str, ...]:
         asked["text"], asked["images"] = "", (*asked["images"], found.value)
         return (f"TEXT is {what}, so it is searched as a picture, as with --image",)
     if found.kind == "url":
-        return ("TEXT is an address and is searched as words; save the picture, then use --image FILE",)
+        asked["text"], asked["images"] = "", (*asked["images"], found.value)
+        return ("TEXT is an address, so the picture there is searched, as with --image",)
     return ()
 
 

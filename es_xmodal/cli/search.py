@@ -37,7 +37,7 @@ def _query_options(command: F) -> F:
     decorators: list[Callable[[Any], Any]] = [
         click.argument("text", required=False, default=""),
         click.option(
-            "--image", "images", multiple=True, metavar="PATH|-", help="A picture; - is standard input."
+            "--image", "images", multiple=True, metavar="PATH|URL|-", help="A picture; - is standard input."
         ),
         click.option("--like", multiple=True, metavar="ID", help="Products like this one of the index."),
         click.option(

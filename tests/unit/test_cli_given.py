@@ -45,10 +45,10 @@ def test_words_stay_words(text: str) -> None:
     assert notes == ()
 
 
-def test_an_address_is_words_and_that_is_said() -> None:
+def test_an_address_is_a_picture_and_that_is_said() -> None:
     asked, notes = given("https://shop.example/a.jpg")
-    assert asked["text"] == "https://shop.example/a.jpg"
-    assert len(notes) == 1
+    assert asked == {"text": "", "images": ("a.jpg", "https://shop.example/a.jpg")}
+    assert len(notes) == 1 and "--image" in notes[0]
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> Query:
