@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from es_xmodal.query.profile import Profile
@@ -12,7 +12,9 @@ _CHARS_A_TERM = 8
 _MIN_TYPO_CHARS = 4
 
 
-def lexical_clause(text: str, terms: Iterable[str], profile: Profile) -> Clause:
+def lexical_clause(
+    text: str, terms: Iterable[str], profile: Profile, *, missing: Collection[str] = ()
+) -> Clause:
     """Build the keyword part of a query.
 
     The token fields hold what the tokeniser made of a product. The un-tokenised fields are analysed by
@@ -24,26 +26,29 @@ def lexical_clause(text: str, terms: Iterable[str], profile: Profile) -> Clause:
         text: the query as typed, cleaned.
         terms: what the tokeniser made of it.
         profile: boosts.
+        missing: token fields that the index lacks.
 
     Returns:
         A `bool` clause; it matches when any part of it does.
     """
     words = list(terms)[: profile.max_terms]
     original = text[: profile.max_terms * _CHARS_A_TERM]
-    parts = [_match(" ".join(words), profile.field_boosts)] if words else []
+    boosts = _there(profile.field_boosts, missing)
+    parts = [_match(" ".join(words), boosts)] if words else []
     parts.append(_match(original, profile.original_boosts))
     typed = [word for word in words if _may_be_mistyped(word)]
     if typed and profile.typo_boost > 0:
-        parts.append(_fuzzy(" ".join(typed), profile))
+        parts.append(_fuzzy(" ".join(typed), boosts, profile.typo_boost))
     return {"bool": {"should": parts, "minimum_should_match": 1}}
 
 
-def strict_clause(terms: Iterable[str], profile: Profile) -> Clause | None:
+def strict_clause(terms: Iterable[str], profile: Profile, *, missing: Collection[str] = ()) -> Clause | None:
     """Build what a product must match to be relevant by its words: most of them, as the tokeniser cut them.
 
     Args:
         terms: what the tokeniser made of the query.
         profile: field names and the share of the words.
+        missing: token fields that the index lacks.
 
     Returns:
         A clause; None where the query has no words.
@@ -54,28 +59,32 @@ def strict_clause(terms: Iterable[str], profile: Profile) -> Clause | None:
     return {
         "multi_match": {
             "query": " ".join(words),
-            "fields": [name for name, boost in profile.field_boosts.items() if boost > 0],
+            "fields": [name for name, boost in _there(profile.field_boosts, missing).items() if boost > 0],
             "type": "cross_fields",
             "minimum_should_match": profile.relevant_words,
         }
     }
 
 
+def _there(boosts: Mapping[str, float], missing: Collection[str]) -> dict[str, float]:
+    return {name: boost for name, boost in boosts.items() if name not in missing}
+
+
 def _may_be_mistyped(word: str) -> bool:
     return len(word) >= _MIN_TYPO_CHARS and word.isascii() and word.isalpha()
 
 
-def _fuzzy(query: str, profile: Profile) -> Clause:
+def _fuzzy(query: str, boosts: Mapping[str, float], boost: float) -> Clause:
     """Latin words within one or two edits; the first letter must be right."""
     return {
         "multi_match": {
             "query": query,
-            "fields": _boosted(profile.field_boosts),
+            "fields": _boosted(boosts),
             "type": "best_fields",
             "fuzziness": f"AUTO:{_MIN_TYPO_CHARS},8",
             "prefix_length": 1,
             "max_expansions": 20,
-            "boost": profile.typo_boost,
+            "boost": boost,
         }
     }
 

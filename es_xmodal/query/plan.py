@@ -28,7 +28,7 @@ from es_xmodal.query.lexical import lexical_clause, strict_clause
 from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.ocr import OCR, ocr_leg, why_no_leg
 from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
-from es_xmodal.query.profile import DEFAULT_PROFILE, FUSED, Profile, ProfileName, QueryClass
+from es_xmodal.query.profile import DEFAULT_PROFILE, FUSED, READ_FIELD, Profile, ProfileName, QueryClass
 from es_xmodal.query.server import retriever_body, server_fusion, server_weights, settle
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.terms import Term
@@ -283,7 +283,8 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         clause: Body = {"constant_score": {"filter": {"terms": {"identifier_keys": list(identifiers)}}}}
         legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
     if query.text and "lexical" in weights:
-        legs.append(_lexical_leg(query, signals, weights["lexical"], profile))
+        missing = {READ_FIELD} - view.fields.keys()
+        legs.append(_lexical_leg(query, signals, weights["lexical"], profile, missing))
     legs += vector_legs(signals, weights, view, query.mode)
     read = ocr_leg(signals, weights[OCR], view) if OCR in weights else None
     legs += [read] if read else []
@@ -347,11 +348,14 @@ def _unheard(query: Query, signals: Signals, legs: list[Leg]) -> tuple[str, ...]
     return tuple(found)
 
 
-def _lexical_leg(query: Query, signals: Signals, weight: float, profile: Profile) -> LexicalLeg:
+def _lexical_leg(
+    query: Query, signals: Signals, weight: float, profile: Profile, missing: set[str]
+) -> LexicalLeg:
     if query.lexical_query is not None:
         return LexicalLeg(weight=weight, clause=fill_template(query.lexical_query, query.text))
-    clause = lexical_clause(query.text, signals.terms, profile)
-    return LexicalLeg(weight=weight, clause=clause, strict=strict_clause(signals.terms, profile))
+    clause = lexical_clause(query.text, signals.terms, profile, missing=missing)
+    strict = strict_clause(signals.terms, profile, missing=missing)
+    return LexicalLeg(weight=weight, clause=clause, strict=strict)
 
 
 def _possible(query: Query, view: IndexView) -> list[str]:

@@ -38,7 +38,9 @@ LEGS_OF: Mapping[str, tuple[str, ...]] = {
 FUSED = "fused"
 """The leg of an index with one vector for text and pictures; a row may name it beside those of `LEGS_OF`."""
 _STANDS_FOR = ("text", "image", "visual")
-TOKEN_FIELDS = ("tokens.title", "tokens.attributes", "tokens.description")
+READ_FIELD = "tokens.ocr"
+"""The words on the pictures, in an index that has them."""
+TOKEN_FIELDS = ("tokens.title", "tokens.attributes", "tokens.description", READ_FIELD)
 ORIGINAL_FIELDS = (
     "title",
     "titles.*",
@@ -120,7 +122,7 @@ class Profile:
 
     name: str = "default"
     field_boosts: Mapping[str, float] = field(
-        default_factory=lambda: dict(zip(TOKEN_FIELDS, (3.0, 1.5, 1.0), strict=True))
+        default_factory=lambda: dict(zip(TOKEN_FIELDS, (3.0, 1.5, 1.0, 0.5), strict=True))
     )
     original_boosts: Mapping[str, float] = field(default_factory=_original_boosts)
     relevant_words: str = "67%"

@@ -37,7 +37,7 @@ def plan_of(profile: Profile, what: str = "text", fusion: Fusion = "convex", **o
     pictures = ("p.jpg",) if "image" in what else ()
     query = Query(text=text, pictures=pictures, fusion=fusion, **options)
     found = signals(picture=bool(pictures), terms=tuple(text.split()), read=("milk",) if pictures else ())
-    return build_plan(query, found, ocr_view() if pictures else view(), profile)
+    return build_plan(query, found, ocr_view(), profile)
 
 
 def seen(plan: Plan) -> list[Any]:
