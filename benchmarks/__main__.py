@@ -26,9 +26,16 @@ from benchmarks.rows import (
 @click.option("--rows", default=4000, show_default=True, help="Products of the ingest and search rows.")
 @click.option("--products", default=100_000, show_default=True, help="Products of the fusion row.")
 @click.option(
-    "--only", type=click.Choice(["ingest", "search", "own", "fusion", "memory", "adapt"]), multiple=True
+    "--only",
+    type=click.Choice(["ingest", "search", "own", "fusion", "memory", "adapt", "encoders"]),
+    multiple=True,
 )
 @click.option("--json-out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the export of the encoders' rows there, and use it again.",
+)
 @click.option("--child", type=int, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 def main(
@@ -37,6 +44,7 @@ def main(
     products: int,
     only: tuple[str, ...],
     json_out: Path | None,
+    export: Path | None,
     child: int | None,
     folder: Path | None,
 ) -> None:
@@ -46,13 +54,21 @@ def main(
         return
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="es-xmodal-bench-")))
+        done: list[Row] = []
         if "adapt" in only:
             # Its own table, without a server; part of a run only where it is named: it takes minutes.
             from benchmarks.adapt import adapt_numbers
 
             adapt_numbers(place, splits=3)
-            if set(only) == {"adapt"}:
-                return
+        if "encoders" in only:  # without a server, too, and only where it is named
+            from benchmarks.encoders import encoder_rows
+
+            for one in encoder_rows(place, export):
+                _show(one)
+                done.append(one)
+        if only and set(only) <= {"adapt", "encoders"}:
+            _write(done, json_out)
+            return
         if url is None:
             from es_xmodal.local import LocalNode
 
@@ -64,13 +80,19 @@ def main(
             "fusion": lambda: convex_against_boost(url, place, products=products, queries=50, rounds=3),
             "memory": lambda: ingest_memory(url, place, small=2_000, large=20_000),
         }
-        done: list[Row] = []
         for name, run in measure.items():
             if not only or name in only:
                 click.echo(f"measuring: {name}", err=True)
                 done.append(run())
-                one = done[-1]
-                click.echo(f"{one.name:45} {one.value:8.3f} {one.unit:13} (bound {one.bound}) {one.detail}")
+                _show(done[-1])
+    _write(done, json_out)
+
+
+def _show(one: Row) -> None:
+    click.echo(f"{one.name:45} {one.value:8.3f} {one.unit:13} (bound {one.bound}) {one.detail}")
+
+
+def _write(done: list[Row], json_out: Path | None) -> None:
     if json_out:
         json_out.write_text(json.dumps([one.to_json() for one in done], indent=1) + "\n", encoding="utf-8")
 
