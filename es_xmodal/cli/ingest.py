@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -70,6 +71,13 @@ _SHOWN = ("indexed", "updated", "unchanged", "rejected", "encoded_images", "enco
     default=None,
     help="Read the words on pictures too; photos then find by them. [default: no; extra `ocr`]",
 )
+@click.option(
+    "--placeholder",
+    "placeholders",
+    multiple=True,
+    metavar="FILE|SHA256",
+    help="A picture that shows no product, such as `no image`; it counts as none.",
+)
 @click.option("--rebuild", is_flag=True, help="Build a new version beside the old one, then swap.")
 @click.option("--shards", type=click.IntRange(1, 1024), help="Of a new index. [default: 1]")
 @click.option("--replicas", type=click.IntRange(0, 32), help="[default: one where there is a node for it]")
@@ -112,6 +120,7 @@ def _options(settings: Settings, asked: dict[str, Any]) -> Any:
         shards=asked["shards"],
         replicas=asked["replicas"],
         keep=asked["keep"],
+        placeholders=frozenset(_placeholder(one) for one in asked["placeholders"]),
     )
 
 
@@ -126,6 +135,21 @@ def _combining(settings: Settings, asked: dict[str, Any]) -> Any:
         similarity=asked["similarity"] or settings.similarity,
         role_weights=roles or settings.role_weights,
     )
+
+
+def _placeholder(text: str) -> str:
+    """The content hash of a picture that is named by its hash or by a file."""
+    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        return text.lower()
+    from es_xmodal.media.picture import content_hash
+
+    try:
+        return content_hash(Path(text).read_bytes())
+    except OSError as error:
+        raise SettingsError(
+            f"--placeholder {text!r} cannot be read: {error.strerror or error}",
+            hint="give a picture file, or the SHA-256 that the ingest's report names",
+        ) from None
 
 
 def _role(text: str) -> tuple[str, float]:
@@ -172,6 +196,7 @@ def _print_report(report: IngestReport) -> None:
 
     from es_xmodal.cli.render import console
     from es_xmodal.index.combining import Combining
+    from es_xmodal.media.picture import printable
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
@@ -192,6 +217,12 @@ def _print_report(report: IngestReport) -> None:
         out.print(str(report.vectors))
     if report.replaced:
         out.print(f"before: {report.replaced}; `es-xmodal index rollback --index {report.alias}` goes back")
+    for one in report.shared_pictures:
+        click.echo(
+            f"{one.products} products or more share one picture, {printable(one.ref)}; if it says that there"
+            f" is no picture, add --placeholder {one.content}",
+            err=True,
+        )
     if report.rejects_file:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejects_by_reason.items())
         click.echo(f"did not make it: {reasons}; see {report.rejects_file}", err=True)

@@ -32,6 +32,7 @@ from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import IngestReport, Tally
 from es_xmodal.ingest.rows import Loader, Row, Shot
 from es_xmodal.ingest.sender import Item, Sender, SenderOptions
+from es_xmodal.ingest.shared import SharedPictures
 from es_xmodal.ingest.video import Videos
 from es_xmodal.ingest.words import OcrParts, ShotWords
 from es_xmodal.media.source import PictureSource
@@ -89,6 +90,8 @@ class IngestOptions:
     replicas: int | None = None
     keep: int = 2
     """Complete versions that are kept after a swap, the new one included."""
+    placeholders: frozenset[str] = frozenset()
+    """SHA-256 of pictures that show no product, such as "no image"; they count as no picture."""
     sender: SenderOptions = field(default_factory=SenderOptions)
 
     @property
@@ -146,6 +149,7 @@ class _Run:
         self._on_progress = on_progress
         self._tally = Tally()
         self._sample = Reservoir()
+        self._shared = SharedPictures()
         self._write_vector: WriteVector = as_base64 if parts.base64_vectors else as_floats
 
     def run(self) -> IngestReport:
@@ -176,6 +180,7 @@ class _Run:
             rejects_by_reason=reasons,
             vectors=destination.combining,
             vector_index=destination.vector_index,
+            shared_pictures=self._shared.found(),
         )
 
     def _move_rows(self, destination: Destination) -> None:
@@ -191,6 +196,7 @@ class _Run:
             words=ShotWords(parts.ocr, self._tally) if parts.ocr else None,
             combining=destination.combining,
             videos=self._videos(),
+            placeholders=self._options.placeholders,
         )
         self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
         sender = Sender(
@@ -262,8 +268,10 @@ class _Run:
 
     def _send(self, row: Row, sender: Sender) -> None:
         failed = False
+        self._shared.product()
         for shot in row.shots:
             failed = self._report_failure(row, shot) or failed
+            self._note(row, shot)
         if row.text_failure is not None:
             failed = True
             self._tally.add("failed_texts")
@@ -312,6 +320,16 @@ class _Run:
         self._tally.add("failed_pictures" if shot.failure else "failed_ocr")
         self._rejects.add(_reject(row, stage, f"images[{shot.number}]", f"{code}: {reason}"))
         return True
+
+    def _note(self, row: Row, shot: Shot) -> None:
+        if shot.failure is None:
+            group = row.product.group_id or row.product.id
+            self._shared.picture(content=shot.content, ref=shot.ref, group=group)
+        if shot.stale and shot.failure is None:
+            code, reason = shot.stale
+            self._tally.add("stale_pictures")
+            reason = f"as_last_time: {code}: {reason}"
+            self._rejects.add(_reject(row, "picture", f"images[{shot.number}]", reason))
 
     def _done(self, row: Row) -> None:
         self._tally.add("indexed" if row.known_hash is None else "updated")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from es_xmodal.index.combining import Combining
 from es_xmodal.index.quantisation import Choice
+from es_xmodal.ingest.shared import SharedPicture
 
 COUNTS: Final = (
     "read",
@@ -21,6 +22,8 @@ COUNTS: Final = (
     "rejected",
     "without_image",
     "failed_pictures",
+    "stale_pictures",
+    "fetched_pictures",
     "failed_texts",
     "encoded_images",
     "encoded_texts",
@@ -133,6 +136,9 @@ class IngestReport:
     vector_index: Choice | None = None
     """Kind of the vector index, and why."""
 
+    shared_pictures: tuple[SharedPicture, ...] = ()
+    """Pictures that so many products have that they look like placeholders."""
+
     @property
     def clean(self) -> bool:
         """Whether every row and every picture made it."""
@@ -155,6 +161,10 @@ class IngestReport:
             "dropped": list(self.dropped),
             "rejects_file": self.rejects_file,
             "rejects_by_reason": dict(self.rejects_by_reason),
+            "shared_pictures": [
+                {"ref": one.ref, "content": one.content, "products": one.products}
+                for one in self.shared_pictures
+            ],
             "vectors": self.vectors.to_json(),
             "vector_index": self.vector_index.to_json() if self.vector_index else None,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import PictureError
 from es_xmodal.index.combining import Combining, text_source
 from es_xmodal.ingest.document import row_hash, text_for_vector
+from es_xmodal.ingest.kept import KeptBytes
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.words import ShotWords, Words
 from es_xmodal.media.picture import content_hash, decode_picture
-from es_xmodal.media.source import PictureSource
+from es_xmodal.media.source import Found, PictureSource
 from es_xmodal.media.video import DEFAULT_FRAMES, is_video
 from es_xmodal.store.vectors import VectorStore, vector_key
 from es_xmodal.vectors import Vector
@@ -35,6 +36,10 @@ class Shot:
     """Content hash; empty where the picture could not be read."""
     failure: tuple[str, str, str] | None = None
     """Stage, code and reason why it is not used."""
+    stale: tuple[str, str] | None = None
+    """Code and reason why the picture is taken as it was last time."""
+    data: bytes | None = None
+    """The picture itself, where reading it again would cost more than keeping it."""
     prepared: Any = None
     vectors: dict[str, Vector] = field(default_factory=dict)
     role: str | None = None
@@ -120,6 +125,9 @@ class Loader:
     combining: Combining = field(default_factory=Combining)
     videos: Videos | None = None
     """Takes the frames of videos; None: a video is no picture."""
+    placeholders: frozenset[str] = frozenset()
+    """Content hashes of pictures that show no product; such a picture counts as none."""
+    kept: KeptBytes = field(default_factory=KeptBytes)
 
     @property
     def text_space(self) -> str | None:
@@ -140,7 +148,10 @@ class Loader:
             ClusterError: the index cannot be asked.
         """
         with self.tally.time("load"):
-            rows = [self._row(product) for product in products]
+            refs = [ref for product in products for ref in product.images]
+            found = self.pictures.identify(refs)
+            self.tally.add("fetched_pictures", sum(_came(one) for one in found.values()))
+            rows = [self._row(product, found) for product in products]
             known = self.known_hashes([row.product.id for row in rows])
             for row in rows:
                 row.known_hash = known.get(row.product.id)
@@ -151,6 +162,10 @@ class Loader:
                 self._find_texts(changed)
                 if self.words:
                     self.words.find([shot for row in changed for shot in row.shots if shot.failure is None])
+            for row in rows:
+                if self.waits_for_nothing(row):
+                    for shot in row.shots:
+                        self._drop(shot)
             return rows
 
     def waits_for_nothing(self, row: Row) -> bool:
@@ -174,12 +189,17 @@ class Loader:
                     self._look_at(shot, encode=id(shot) in undecoded, read=id(shot) in unread)
                 except PictureError as error:
                     shot.fail(error)
+            self._drop(shot)
         row.shots = _with_frames(row.shots)
         return row
 
+    def _drop(self, shot: Shot) -> None:
+        self.kept.drop(shot.data)
+        shot.data = None
+
     def _look_at(self, shot: Shot, *, encode: bool, read: bool) -> None:
         with self.tally.time("decode"):
-            data = self.pictures.read(shot.ref)
+            data = shot.data or self.pictures.read(shot.ref)
             if content_hash(data) != shot.content:
                 raise PictureError("the file changed while it was read", code="changed")
             if self.videos and is_video(data):
@@ -192,10 +212,11 @@ class Loader:
             self.words.read(shot, data)
 
     def _unread(self, row: Row) -> list[Shot]:
-        """Pictures whose words are still to be read."""
+        """Pictures whose words are still to be read; frames of a video are not."""
         if not self.words:
             return []
-        return [shot for shot in row.shots if shot.failure is None and shot.words is None and shot.weight > 0]
+        used = [shot for shot in row.shots if shot.failure is None and shot.weight > 0 and not shot.file]
+        return [shot for shot in used if shot.words is None]
 
     def rehash(self, row: Row) -> str:
         """Return the row's hash as it is now, failed pictures and text included."""
@@ -237,14 +258,19 @@ class Loader:
                 shot.vectors = whole
         return [shot for shot in shots if shot.vectors]
 
-    def _row(self, product: Product) -> Row:
+    def _row(self, product: Product, found: Mapping[str, Found | PictureError]) -> Row:
         shots = [self._shot(product, ref, at) for ref, at in _places(product.images).items()]
         for shot in shots:
-            try:
-                data = self.pictures.read(shot.ref)
-                shot.content, shot.video = content_hash(data), is_video(data)
-            except PictureError as error:
-                shot.fail(error)
+            one = found[shot.ref]
+            if isinstance(one, PictureError):
+                shot.fail(one)
+            else:
+                shot.content, shot.video = one.content, one.video
+                shot.data = self.kept.keep(one.data)
+                shot.stale = (one.stale.code, one.stale.message) if one.stale else None
+        for shot in [shot for shot in shots if shot.content in self.placeholders]:
+            self._drop(shot)
+            shots.remove(shot)
         row = Row(
             product=product,
             document=to_document(product),
@@ -264,7 +290,7 @@ class Loader:
         self.tally.add("reused_vectors", len(self.find(shots)))
 
     def _find_frames(self, rows: Sequence[Row]) -> None:
-        """Put the frames of videos that were looked at before in their place."""
+        """Put frames in the place of videos that were looked at before, where all have their vectors."""
         videos = self.videos
         for row in rows if videos else ():
             for shot in row.shots:
@@ -272,6 +298,7 @@ class Loader:
                     frames = videos.known(shot)
                     if frames and len(self.find(frames)) == len(frames):
                         self.tally.add("reused_vectors", len(frames))
+                        self._drop(shot)
                         shot.frames = frames
             row.shots = _with_frames(row.shots)
 
@@ -283,6 +310,10 @@ class Loader:
         for row, vector in zip(rows, found, strict=True):
             row.text_vector = vector
         self.tally.add("reused_vectors", sum(vector is not None for vector in found))
+
+
+def _came(found: Found | PictureError) -> bool:
+    return isinstance(found, Found) and found.data is not None
 
 
 def _with_frames(shots: Sequence[Shot]) -> list[Shot]:

@@ -95,6 +95,7 @@ def _shots(video: Shot, times: Sequence[float]) -> list[Shot]:
             weight=video.weight / len(times),
             words=(),  # the words on frames are not read
             part=part,
+            stale=video.stale if part == 0 else None,
             file=video.content,
         )
         for part, time_s in enumerate(times)
