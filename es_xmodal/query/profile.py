@@ -57,8 +57,8 @@ _NAME = re.compile(r"[\w][\w.-]{0,63}")
 def _convex() -> dict[str, Weights]:
     return {
         "text": {"lexical": 0.4, "text": 0.4, "image": 0.2},
-        "image": {"visual": 0.8, "image": 0.2, "ocr": 0.6},
-        "text+image": {"lexical": 0.2, "text": 0.2, "image": 0.2, "visual": 0.4, "ocr": 0.3},
+        "image": {"visual": 0.8, "image": 0.2, "ocr": 0.4},
+        "text+image": {"lexical": 0.2, "text": 0.2, "image": 0.2, "visual": 0.4, "ocr": 0.2},
         "long": {"lexical": 0.5, "text": 0.4, "image": 0.1},
     }
 
@@ -67,8 +67,8 @@ def _boost() -> dict[str, Weights]:
     # Raw scores: BM25 has no upper end, a cosine `_score` lies in [0, 1].
     return {
         "text": {"lexical": 1.0, "text": 20.0, "image": 10.0},
-        "image": {"visual": 1.0, "image": 0.25, "ocr": 0.015},
-        "text+image": {"lexical": 1.0, "text": 10.0, "image": 10.0, "visual": 20.0, "ocr": 0.3},
+        "image": {"visual": 1.0, "image": 0.25, "ocr": 0.01},
+        "text+image": {"lexical": 1.0, "text": 10.0, "image": 10.0, "visual": 20.0, "ocr": 0.2},
     }
 
 
