@@ -162,19 +162,24 @@ def _joined(loaded: _Loaded, tokenizer: Any) -> Towers:
             settings={},
         ),
         side=max(recipe.shape) if recipe is not None else _side(processor),
-        fingerprint=fingerprint(
-            KIND,
-            weights=weight_files(folder, loaded.spec),
-            settings={
-                "config": without_place(loaded.config),
-                "pixels": recipe.as_dict() if recipe is not None else _described(processor),
-                "context": reading.context,
-            },
-            tokenizer=[folder / name for name in files],
-        ),
+        fingerprint=_fingerprint(loaded, recipe, reading.context),
         languages=languages_of(folder) or _languages(model, family),
         licence=licence_of(folder),
         half_safe=model.config.text_config.model_type not in _OVERFLOW,
+    )
+
+
+def _fingerprint(loaded: _Loaded, recipe: PixelRecipe | None, context: int) -> str:
+    folder = loaded.folder
+    return fingerprint(
+        KIND,
+        weights=weight_files(folder, loaded.spec),
+        settings={
+            "config": without_place(loaded.config),
+            "pixels": recipe.as_dict() if recipe is not None else _described(loaded.processor),
+            "context": context,
+        },
+        tokenizer=[folder / name for name in tokenizer_files(folder)],
     )
 
 

@@ -165,8 +165,6 @@ def _towers(source: _Source) -> Towers:
     transform = _transform(pixels)
     recipe = _recipe(pixels)
     exact = agrees(recipe, lambda image: transform(image).numpy())
-    folder = _tokenizer_folder(tokenizer)
-    files = tokenizer_files(folder) if folder is not None else ()
     size = _pair(pixels["size"])
 
     def prepare(image: Image) -> Inputs:
@@ -187,23 +185,16 @@ def _towers(source: _Source) -> Towers:
         recipe=recipe if exact else None,
         prepare=prepare,
         tokenize=tokenize,
-        tokenizer=TokenizerSource(
-            kind="transformers" if folder is not None else "simple",
-            folder=folder,
-            files=files,
-            context=int(tokenizer.context_length),
-            padding="max_length",
-            settings=dict(text.get("tokenizer_kwargs") or {}, tokenizer_mode=text.get("tokenizer_mode")),
-        ),
+        tokenizer=_tokenizer_source(tokenizer, text),
         side=max(size),
-        fingerprint=_fingerprint(source, model, pixels, [folder / name for name in files] if folder else []),
+        fingerprint=_fingerprint(source, model, pixels, _tokenizer_folder(tokenizer)),
         languages=(languages_of(source.folder) if source.folder else ()) or _languages(tokenizer),
         licence=licence_of(source.folder) if source.folder else "unknown",
         half_safe=not any(_model_type(model) == one for one in _OVERFLOW),
     )
 
 
-def _fingerprint(source: _Source, model: Any, pixels: Mapping[str, Any], tokenizer: list[Path]) -> str:
+def _fingerprint(source: _Source, model: Any, pixels: Mapping[str, Any], folder: Path | None) -> str:
     settings = deepcopy(dict(source.model))
     text = settings.get("text_cfg", {})
     if text.pop("hf_model_name", None):  # a name or a place; what it stands for counts
@@ -215,7 +206,19 @@ def _fingerprint(source: _Source, model: Any, pixels: Mapping[str, Any], tokeniz
         KIND,
         weights=[source.weights],
         settings={"config": settings, "pixels": {**pixels, "size": _pair(pixels["size"])}},
-        tokenizer=tokenizer,
+        tokenizer=[folder / name for name in tokenizer_files(folder)] if folder is not None else [],
+    )
+
+
+def _tokenizer_source(tokenizer: Any, text: Mapping[str, Any]) -> TokenizerSource:
+    folder = _tokenizer_folder(tokenizer)
+    return TokenizerSource(
+        kind="transformers" if folder is not None else "simple",
+        folder=folder,
+        files=tokenizer_files(folder) if folder is not None else (),
+        context=int(tokenizer.context_length),
+        padding="max_length",
+        settings=dict(text.get("tokenizer_kwargs") or {}, tokenizer_mode=text.get("tokenizer_mode")),
     )
 
 
