@@ -22,6 +22,7 @@ _SHORTENED = 2
 _PHRASES = 4
 _LONGEST_VALUE = 30
 _CHARS = 300
+_SPOKEN = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,8 @@ class Captions:
 
     def __init__(self, products: Sequence[Product], *, seed: int = 0) -> None:
         self._seed = seed
-        self._counts = Counter(value for product in products for value in set(_values(product)))
+        self._fields = _spoken(products)
+        self._counts = Counter(value for product in products for value in self._values(product))
 
     def of(self, product: Product) -> list[Caption]:
         """Return the captions of a product: the same ones every time, in the order of importance.
@@ -62,7 +64,7 @@ class Captions:
         """The kind of thing, alone and with attributes: 'shirt', 'blue shirt', 'men blue shirt'."""
         kind = product.category[-1].lower() if product.category else ""
         # A value that no other product has (a number, a sentence) is not what people ask for.
-        shared = [value for value in _values(product) if self._counts[value] > 1]
+        shared = [value for value in self._values(product) if self._counts[value] > 1]
         phrases = [kind] if kind else []
         for _ in range(_PHRASES if shared else 0):
             few = min(len(shared), int(rng.integers(1, 3)))
@@ -70,17 +72,33 @@ class Captions:
             phrases.append(" ".join([*(shared[at] for at in chosen), kind]).strip())
         return phrases
 
+    def _values(self, product: Product) -> list[str]:
+        """Its attributes that count, each once."""
+        named = _named(product)
+        return list(dict.fromkeys(one for name in named if name in self._fields for one in named[name]))
 
-def _values(product: Product) -> list[str]:
+
+def _spoken(products: Sequence[Product]) -> set[str]:
+    """The attributes whose values often stand in titles, as people speak of them; all where none does."""
+    there: Counter[str] = Counter()
+    said: Counter[str] = Counter()
+    for product in products:
+        title = " ".join([product.title, *product.titles.values()]).lower()
+        for name, values in _named(product).items():
+            there[name] += 1
+            said[name] += any(value in title for value in values)
+    return {name for name in there if said[name] >= _SPOKEN * there[name]} or set(there)
+
+
+def _named(product: Product) -> dict[str, list[str]]:
     """Attributes and short words of the row's own fields, in their order, the brand last."""
-    named: Mapping[str, object] = {**product.extra, **product.attributes}
-    found = []
-    for value in named.values():
+    named: Mapping[str, object] = {**product.extra, **product.attributes, "brand": product.brand}
+    found: dict[str, list[str]] = {}
+    for name, value in named.items():
         for one in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(one, str) and 1 < len(one) <= _LONGEST_VALUE and not one.isdigit():
-                found.append(one.lower())
-    brand = [product.brand.lower()] if product.brand else []
-    return list(dict.fromkeys([*found, *brand]))
+                found.setdefault(name, []).append(one.lower())
+    return found
 
 
 def _shortened(text: str, rng: np.random.Generator) -> str:

@@ -18,7 +18,9 @@ from es_xmodal.encoders.adapted.heads import Heads, Member
 from es_xmodal.encoders.adapted.tower import unit
 
 GATE_LOW, GATE_HIGH = 0.45, 0.75
+PICTURE_LOW, PICTURE_HIGH = 0.5, 0.75
 _GATE_TEXTS = 8192
+_GATE_PICTURES = 4096
 _CCA_DIM = 128
 
 
@@ -35,13 +37,13 @@ class FitOptions:
 
     contrast_heads: int = 1
     contrast: ContrastOptions = field(default_factory=ContrastOptions)
-    joint_share: float = 0.7
+    joint_share: float = 0.6
     visual_share: float = 0.75
 
 
 def fit_heads(
     examples: Examples,
-    gate: Gate,
+    gates: tuple[Gate, Gate],
     options: FitOptions,
     *,
     seed: int,
@@ -52,7 +54,7 @@ def fit_heads(
 
     Args:
         examples: what is learned from.
-        gate: goes along.
+        gates: for texts and for pictures; they go along.
         options: see there.
         seed: of the starts.
         photos: whether products have photos beside their catalogue picture; only then is there something to
@@ -73,7 +75,8 @@ def fit_heads(
         members.append(Member(picture=picture, text=text, weight=0.5 / options.contrast_heads))
     return Heads(
         members=members,
-        gate=gate,
+        gate=gates[0],
+        picture_gate=gates[1],
         joint_share=options.joint_share,
         visual_share=options.visual_share if photos else 0.0,
     )
@@ -102,4 +105,20 @@ def fit_gate(gathered: Gathered, products: np.ndarray, features: Features, *, sp
     vectors = unit(gathered.texts.vectors[space][rows] - centre).astype(np.float16)
     # Many products share a caption: each once, the first ones kept.
     _, first = np.unique(vectors, axis=0, return_index=True)
-    return Gate(centre=centre, texts=vectors[np.sort(first)[:_GATE_TEXTS]], low=GATE_LOW, high=GATE_HIGH)
+    return Gate(centre=centre, known=vectors[np.sort(first)[:_GATE_TEXTS]], low=GATE_LOW, high=GATE_HIGH)
+
+
+def fit_picture_gate(gathered: Gathered, pictures: np.ndarray, *, space: str, seed: int) -> Gate:
+    """Remember what the training's pictures are like.
+
+    Args:
+        gathered: all pictures.
+        pictures: rows that are learned from.
+        space: of the base, in which pictures are compared.
+        seed: for the choice among many.
+    """
+    rows = np.random.default_rng([seed, 3]).permutation(pictures)[:_GATE_PICTURES]
+    known = gathered.pictures.vectors[space][np.sort(rows)]
+    # Not centred: the mean of one shop's pictures is what they have in common, and that is what counts here.
+    centre = np.zeros(known.shape[1], np.float32)
+    return Gate(centre=centre, known=known.astype(np.float16), low=PICTURE_LOW, high=PICTURE_HIGH)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from es_xmodal.adapt.features import Features, OnProgress
-from es_xmodal.adapt.fit import FitOptions, fit_gate, fit_heads
+from es_xmodal.adapt.fit import FitOptions, fit_gate, fit_heads, fit_picture_gate
 from es_xmodal.adapt.gather import Counts, Gathered, gather
 from es_xmodal.adapt.measure import Comparison, compare
 from es_xmodal.adapt.pairs import Photos, read_clicks, read_photos
@@ -24,7 +24,7 @@ from es_xmodal.catalog.reader import read_catalog
 from es_xmodal.encoders.adapted.encoder import AdaptedEncoder
 from es_xmodal.encoders.adapted.folder import HEADS, read_manifest, write_adapted
 from es_xmodal.encoders.adapted.heads import Heads
-from es_xmodal.encoders.base import JOINT, Encoder
+from es_xmodal.encoders.base import JOINT, VISUAL, Encoder
 from es_xmodal.encoders.registry import MANIFEST
 from es_xmodal.errors import EncoderError
 from es_xmodal.store.vectors import VectorStore, vector_key
@@ -206,10 +206,14 @@ class _Run:
     def _fit(self, gathered: Gathered, pictures: np.ndarray, what: str) -> Heads:
         options = self._options
         space = self._encoder.info.text_space or JOINT
+        seen_in = VISUAL if VISUAL in gathered.pictures.vectors else JOINT
         products = np.unique(gathered.owners[pictures])
         return fit_heads(
             gathered.examples(pictures),
-            fit_gate(gathered, products, self._features, space=space, seed=options.seed),
+            (
+                fit_gate(gathered, products, self._features, space=space, seed=options.seed),
+                fit_picture_gate(gathered, pictures, space=seen_in, seed=options.seed),
+            ),
             options.fit,
             seed=options.seed,
             photos=bool(gathered.is_photo[pictures].any()),

@@ -145,7 +145,7 @@ def test_the_same_seed_gives_the_same_heads_and_another_one_others() -> None:
 def test_a_text_of_another_domain_is_left_to_the_base() -> None:
     gate = Gate(
         centre=np.array([0.0, 0.0, 1.0], np.float32),
-        texts=np.array([[1, 0, 0]], np.float16),
+        known=np.array([[1, 0, 0]], np.float16),
         low=0.45,
         high=0.75,
     )
@@ -156,12 +156,12 @@ def test_a_text_of_another_domain_is_left_to_the_base() -> None:
 
 def heads(seed: int = 0) -> Heads:
     examples = planted(seed=seed)
-    gate = Gate(centre=np.zeros(3, np.float32), texts=np.eye(3, dtype=np.float16), low=0.4, high=0.8)
+    gate = Gate(centre=np.zeros(3, np.float32), known=np.eye(3, dtype=np.float16), low=0.4, high=0.8)
     members = [
         Member(picture=pair[0], text=pair[1], weight=0.5)
         for pair in (fit_cca(examples, dim=5), fit_contrast(examples, SMALL, seed=0))
     ]
-    return Heads(members=members, gate=gate, joint_share=0.7, visual_share=0.0)
+    return Heads(members=members, gate=gate, picture_gate=gate, joint_share=0.7, visual_share=0.0)
 
 
 def test_heads_are_read_as_they_were_written() -> None:

@@ -44,7 +44,10 @@ class Base(HashEncoder):
 
     def _picture_batch(self, batch: Sequence[Any]) -> Mapping[str, Any]:
         found = super()._picture_batch(batch)
-        return {**found, FEATURES: np.array([rgb for _, rgb in batch], np.float32) / 255}
+        rgbs = np.array([rgb for _, rgb in batch], np.float32) / 255
+        # Pictures of one colour are alike in the visual space; their shades are not told apart there.
+        alike = np.eye(16)[rgbs.argmax(axis=1)] + 0.05 * found["visual"]
+        return {**found, "visual": alike, FEATURES: rgbs}
 
 
 def shop(folder: Path, count: int, *, learnable: bool = True) -> Path:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class AdaptedEncoder(Encoder):
     """The base's vectors with the adapted part behind them.
 
-    With a the share of the adapted part and g the gate of a text (1 for a picture), a vector of the joint
+    With a the share of the adapted part and g the gate of a text or picture, a vector of the joint
     space is unit [sqrt(1 - a) base | g sqrt(a) adapted], so that a cosine is a weighted sum of both cosines.
 
     Args:
@@ -68,7 +68,8 @@ class AdaptedEncoder(Encoder):
             features: [n, features], of the base.
         """
         self._check(features, self.heads.picture_features)
-        return self._placed(vectors, self.heads.pictures(features))
+        trust = self.heads.picture_gate(vectors[VISUAL if VISUAL in vectors else JOINT])
+        return self._placed(vectors, np.asarray(self.heads.pictures(features) * trust[:, None], np.float32))
 
     def place_texts(self, vectors: Mapping[str, Matrix], features: Matrix) -> dict[str, Matrix]:
         """Return a text's vectors from what the base says of it; see `place_pictures`."""

@@ -1,8 +1,8 @@
-"""How far a text is trusted to be one of the shop's.
+"""How far a text or a picture is trusted to be one of the shop's.
 
 A head knows nothing outside of what it was trained on: asked for a thing that the shop does not sell, it
-answers with the nearest thing that it does. So the adapted part of a text counts by its likeness to the
-texts of the training, and a text of another domain is left to the base.
+answers with the nearest thing that it does. So the adapted part counts by the likeness to what was learned
+from, and what is of another domain is left to the base.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from es_xmodal.errors import EncoderError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
-    """clip((m - low) / (high - low), 0, 1), m the best centred cosine to a text of the training.
+    """clip((m - low) / (high - low), 0, 1), m the best centred cosine to one of the training.
 
     Args:
-        centre: mean of texts about anything: shape [dim].
-        texts: centred unit rows of texts of the training: float16, shape [n, dim].
+        centre: what all have in common: shape [dim].
+        known: centred unit rows of the training: float16, shape [n, dim].
         low: below this likeness the adapted part does not count.
         high: from this likeness it counts in full.
 
@@ -31,23 +31,23 @@ class Gate:
     """
 
     centre: Floats
-    texts: np.ndarray
+    known: np.ndarray
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        if self.texts.ndim != 2 or not len(self.texts) or self.centre.shape != self.texts.shape[1:]:
+        if self.known.ndim != 2 or not len(self.known) or self.centre.shape != self.known.shape[1:]:
             raise EncoderError("the gate's parts do not fit each other")
-        if not (np.isfinite(self.texts).all() and np.isfinite(self.centre).all() and self.low < self.high):
+        if not (np.isfinite(self.known).all() and np.isfinite(self.centre).all() and self.low < self.high):
             raise EncoderError("the gate holds numbers that are none")
 
     @property
     def dim(self) -> int:
         """Length of the vectors that it reads."""
-        return int(self.texts.shape[1])
+        return int(self.known.shape[1])
 
     def __call__(self, vectors: Floats) -> Floats:
-        """Say how much the adapted part of each text counts.
+        """Say how much the adapted part of each counts.
 
         Args:
             vectors: of the base, shape [n, dim].
@@ -60,13 +60,13 @@ class Gate:
         return found
 
     def likeness(self, vectors: Floats) -> Floats:
-        """Return the best centred cosine of each text to one of the training: shape [n]."""
-        found: Floats = (unit(vectors - self.centre) @ self.texts.astype(np.float32).T).max(axis=1)
+        """Return the best centred cosine of each to one of the training: shape [n]."""
+        found: Floats = (unit(vectors - self.centre) @ self.known.astype(np.float32).T).max(axis=1)
         return found
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return its parts by name, to be saved."""
-        return {"centre": self.centre, "texts": self.texts, "limits": np.array([self.low, self.high])}
+        return {"centre": self.centre, "known": self.known, "limits": np.array([self.low, self.high])}
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Gate:
@@ -76,4 +76,4 @@ class Gate:
             EncoderError: they do not fit each other.
         """
         low, high = arrays["limits"].tolist()
-        return cls(centre=arrays["centre"], texts=arrays["texts"], low=low, high=high)
+        return cls(centre=arrays["centre"], known=arrays["known"], low=low, high=high)

@@ -46,6 +46,7 @@ class Heads:
     Args:
         members: their cosines are added by weight.
         gate: how far a text is trusted to be one of the shop's.
+        picture_gate: the same of a picture.
         joint_share: of the adapted part in the cosine of the joint space.
         visual_share: of the adapted part in the cosine of the visual space; 0 leaves that space alone.
 
@@ -55,6 +56,7 @@ class Heads:
 
     members: Sequence[Member]
     gate: Gate
+    picture_gate: Gate
     joint_share: float
     visual_share: float
 
@@ -103,6 +105,7 @@ class Heads:
             "weights": np.array([member.weight for member in self.members]),
             "shares": np.array([self.joint_share, self.visual_share]),
             **{f"gate.{name}": array for name, array in self.gate.arrays().items()},
+            **{f"picture_gate.{name}": array for name, array in self.picture_gate.arrays().items()},
         }
         for number, member in enumerate(self.members):
             for side, tower in (("picture", member.picture), ("text", member.text)):
@@ -133,6 +136,7 @@ class Heads:
             return cls(
                 members=[_member(arrays, number) for number in range(len(arrays["weights"]))],
                 gate=Gate.of(_below(arrays, "gate.")),
+                picture_gate=Gate.of(_below(arrays, "picture_gate.")),
                 joint_share=joint_share,
                 visual_share=visual_share,
             )
