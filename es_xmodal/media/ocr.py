@@ -87,7 +87,7 @@ class RapidReader:
     """RapidOCR with bounded threads and bounded size of what it reads.
 
     Args:
-        engines: how many pictures are read at once; each engine keeps its own models, 120 MB.
+        engines: how many pictures are read at once; each engine keeps its own models (docs/ocr.md).
         threads: cores that one picture is read with.
     """
 

@@ -160,7 +160,8 @@ def test_an_index_without_words_never_has_the_leg(shop: Cli, photo: Path) -> Non
 
 def test_a_picture_whose_words_cannot_be_read_is_a_reject_and_the_product_is_there(shop: Cli) -> None:
     other = replace(shop, options=("--index", f"{shop.options[1]}-broken"))
-    save_words(shop.home / "four.png", "NEW CARD", size=(260, 170))
+    # Another card for each server, so that the store of the one before does not know it.
+    save_words(shop.home / "four.png", "NEW CARD", size=(260, 170), colour=(240, *secrets.token_bytes(2)))
     write(shop, [*rows(), {"id": "four", "title": "Carton four", "images": ["four.png"]}])
     failing = PictureError("the words on four.png cannot be read: test", code="not_read")
     with mock.patch.object(RapidReader, "read", side_effect=failing):
