@@ -104,6 +104,7 @@ def test_int8_is_near_and_has_a_fingerprint_of_its_own(
     folder = exported(family, True)
     export = load_encoder(str(folder))
     assert export.info.fingerprint.startswith(f"{source.info.fingerprint}-int8-")
+    assert export.runs_on == "cpu int8"
     for ours, theirs in zip(vectors(export), vectors(source), strict=True):
         cosines = (ours * theirs).sum(axis=1)
         assert cosines.min() >= verify.FLOORS["int8"]

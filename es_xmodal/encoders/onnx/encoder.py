@@ -20,7 +20,7 @@ from es_xmodal.encoders.onnx.manifest import (
     broken,
     check_files,
 )
-from es_xmodal.encoders.onnx.session import OutOfMemoryError, choose_provider, open_session, run
+from es_xmodal.encoders.onnx.session import CPU, OutOfMemoryError, choose_provider, open_session, run
 from es_xmodal.encoders.onnx.tokens import Reader
 from es_xmodal.errors import EncoderError
 
@@ -61,13 +61,20 @@ class OnnxEncoder(Encoder):
             licence=manifest.licence,
             picture_side=manifest.picture_side,
         )
-        choose_provider(self.info.spec, options, manifest.precision)
+        _, details = choose_provider(self.info.spec, options, manifest.precision)
+        device = f"cuda:{details['device_id']}" if details else "cpu"
+        self._runs_on = f"{device} {manifest.precision}"
         self.batch_size = options.batch_size or batch_for(manifest.bytes_per_picture, _free_memory())
         check_files(folder, manifest, TOKENIZER_FILE)
         self._reader = Reader(folder, manifest.text)
         self._text = self._open(TEXT_FILE)
         self._pictures: Any = None
         self._opening = threading.Lock()
+
+    @property
+    def runs_on(self) -> str:
+        """Device and precision, such as `cpu int8`."""
+        return self._runs_on
 
     def prepare(self, picture: Picture) -> NDArray[np.uint8]:
         """Resize and cut one picture: uint8, shape [3, height, width]."""
@@ -121,6 +128,8 @@ class OnnxEncoder(Encoder):
     def _open(self, name: str) -> Any:
         check_files(self._folder, self._manifest, name)
         session = open_session(self._folder / name, self.info.spec, self._options, self._manifest.precision)
+        if session.get_providers()[0] == CPU:  # also where CUDA is there and could not be started
+            self._runs_on = f"cpu {self._manifest.precision}"
         shape = session.get_outputs()[0].shape
         if len(shape) != 2 or shape[1] != self._manifest.dim:
             raise broken(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_CPU = "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _NO_MEMORY = ("failed to allocate", "bad_alloc", "out of memory", "allocation", "cudaerrormemory")
@@ -42,12 +42,12 @@ def choose_provider(spec: str, options: EncoderOptions, precision: Precision) ->
             hint="leave precision at auto, or export the source again",
         )
     if options.device == "cpu" or (options.device == "auto" and precision == "int8"):
-        return _CPU, {}
+        return CPU, {}
     import onnxruntime
 
     there = _CUDA in onnxruntime.get_available_providers()
     if options.device == "auto":
-        return (_CUDA, _cuda_options(0)) if there else (_CPU, {})
+        return (_CUDA, _cuda_options(0)) if there else (CPU, {})
     if options.device == "mps":
         raise EncoderError(f"encoder {spec} does not run on mps", hint="device cpu, or the source with torch")
     if precision == "int8":
@@ -88,7 +88,7 @@ def open_session(path: Path, spec: str, options: EncoderOptions, precision: Prec
     session_options.enable_cpu_mem_arena = False
     # Waiting threads that spin would take the cores from the threads that decode pictures.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [(provider, details), _CPU] if provider != _CPU else [_CPU]
+    providers = [(provider, details), CPU] if provider != CPU else [CPU]
     try:
         session = onnxruntime.InferenceSession(str(path), session_options, providers=providers)
     except Exception as error:  # the runtime's exception classes share no public base
