@@ -249,8 +249,10 @@ class Encoder(ABC):
     ) -> dict[str, Matrix]:
         spaces = self.info.spaces_of(modality)
         parts: dict[str, list[Matrix]] = {s.name: [np.empty((0, s.dim), np.float32)] for s in spaces}
-        for start in range(0, len(items), self.batch_size):
+        start = 0
+        while start < len(items):
             batch = items[start : start + self.batch_size]
+            start += len(batch)
             found = encode(batch)
             for space in spaces:
                 parts[space.name].append(self._checked(space, found, len(batch)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,9 +15,9 @@ from es_xmodal.catalog.document import from_document
 from es_xmodal.cluster.capabilities import RETRIEVERS, is_retriever_refusal, probe, remember_refusal
 from es_xmodal.cluster.search import refusal_of_query, search
 from es_xmodal.encoders.base import Encoder
-from es_xmodal.errors import ClusterAnswerError, ClusterError, IndexMissingError, IndexStateError, QueryError
+from es_xmodal.errors import ClusterAnswerError, ClusterError, QueryError
 from es_xmodal.index.fused import fusing_of
-from es_xmodal.index.target import Target, load_target
+from es_xmodal.index.target import Target
 from es_xmodal.media.ocr import WordReader, load_reader
 from es_xmodal.query.answers import (
     RankedHit,
@@ -30,9 +29,7 @@ from es_xmodal.query.answers import (
 )
 from es_xmodal.query.cursor import (
     Cursor,
-    Held,
     check_cursor,
-    not_held_any_more,
     read_cursor,
     write_cursor,
 )
@@ -48,10 +45,12 @@ from es_xmodal.query.server import retriever_name
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.view import Calibration, IndexView, Signals
 from es_xmodal.search.explain import matched_words
-from es_xmodal.search.reading import AliasMovedError, Reading, open_reading
+from es_xmodal.search.parts import LazyParts
+from es_xmodal.search.reading import Reading, open_reading
 from es_xmodal.search.result import Hit, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
 from es_xmodal.search.stored import named_products, read_stored, stored_request
+from es_xmodal.search.targets import Targets
 from es_xmodal.search.words import with_words
 from es_xmodal.text.analyzer import Analyzer
 from es_xmodal.text.grams import FORMAT as GRAMS_FORMAT
@@ -95,25 +94,14 @@ class Searcher:
     ) -> None:
         self._client = client
         self._index = index
-        self._encoder_for = encoder_for
-        self._analyzer_for = analyzer_for
-        self._reader_for = reader_for
+        self._parts = LazyParts(encoder_for, analyzer_for, reader_for)
         self._timeout_s = timeout_s
         self._profile = profile
-        self._lock = threading.Lock()
-        self._target: Target | None = None
-        self._encoder: Encoder | None = None
-        self._encoder_of = ""
-        """The SPEC of the index that asked for it; another one may stand in."""
-        self._analyzer: Analyzer | None = None
-        self._reader: WordReader | None = None
+        self._targets = Targets(client, index)
 
     def close(self) -> None:
         """Release the encoder; the client stays with its owner."""
-        with self._lock:
-            if self._encoder is not None:
-                self._encoder.close()
-            self._encoder = None
+        self._parts.close()
 
     def search(
         self, query: Query, *, cursor: str | None = None, profile: Profile | None = None
@@ -143,7 +131,7 @@ class Searcher:
                     return self._search(query, page, target, chosen, reading)
 
             held = page.held if page else None
-            return run(self._held_target(held)) if held else self._with_fresh_target(run)
+            return run(self._targets.held(held)) if held else self._targets.run(run)
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
@@ -157,7 +145,7 @@ class Searcher:
             IndexStateError: there is none, or it is not complete.
             ClusterError: Elasticsearch could not be reached or refuses.
         """
-        return self._load().index
+        return self._targets.load().index
 
     def encoder(self) -> Encoder:
         """Return the encoder of the index, loaded when that has not happened yet.
@@ -167,10 +155,8 @@ class Searcher:
             IndexStateError: no such index, or built with another encoder.
             ClusterError: Elasticsearch could not be reached or refuses.
         """
-        target = self._target or self._load()
-        encoder = self._get_encoder(target)
-        target.meta.check_encoder(encoder.info.fingerprint)
-        return encoder
+        target = self._targets.known()
+        return self._parts.encoder(target)
 
     def product(self, id_: str) -> Mapping[str, Any] | None:
         """Return one product as a catalogue row; None where the index has none of that id.
@@ -212,7 +198,7 @@ class Searcher:
             return PlannedSearch(plan=plan, requests=tuple(one for one in requests if one))
 
         try:
-            return self._with_fresh_target(run)
+            return self._targets.run(run)
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
@@ -318,21 +304,20 @@ class Searcher:
         weights = profile.weights(query, terms)
         embeds = query.text or query.pictures or any(one.kind != "id" for one in query.unwanted)
         if embeds and needed(weights, tuple(VECTOR_FIELDS)):
-            encoder = self._get_encoder(target)
-            target.meta.check_encoder(encoder.info.fingerprint)
+            encoder = self._parts.encoder(target)
         stored = self._stored(query, target, reading)
         fusing = fusing_of(target.meta)
         with reading.watch.stage("encode"):
             signals = make_signals(query, terms, encoder, stored=stored, profile=profile, fusing=fusing)
         if query.pictures and OCR in weights and target.meta.ocr:
             target.meta.check_grams(GRAMS_FORMAT)
-            return with_words(signals, query, profile, self._get_reader())
+            return with_words(signals, query, profile, self._parts.reader())
         return signals
 
     def _terms(self, query: Query, target: Target) -> tuple[str, ...]:
         if not query.text:
             return ()
-        analyzer = self._get_analyzer()
+        analyzer = self._parts.analyzer()
         target.meta.check_text(analyzer.fingerprint)
         return tuple(analyzer.query_terms(query.text))
 
@@ -345,61 +330,16 @@ class Searcher:
         answer = reading.search(body)
         return read_stored(answer, query, fields_of(target.fields), fusing_of(target.meta))
 
-    def _get_encoder(self, target: Target) -> Encoder:
-        with self._lock:
-            wanted = target.meta.encoder.spec
-            if self._encoder is None or self._encoder_of != wanted:
-                self._encoder, self._encoder_of = self._encoder_for(wanted), wanted
-            return self._encoder
-
-    def _get_reader(self) -> WordReader:
-        with self._lock:
-            if self._reader is None:
-                self._reader = self._reader_for()
-            return self._reader
-
-    def _get_analyzer(self) -> Analyzer:
-        with self._lock:
-            if self._analyzer is None:
-                self._analyzer = self._analyzer_for()
-            return self._analyzer
-
     def _highlight(self, terms: frozenset[str], source: Mapping[str, Any]) -> dict[str, str]:
         if not terms:
             return {}
-        analyzer = self._get_analyzer()
+        analyzer = self._parts.analyzer()
         fields = [name for name in source if name.split("_")[0] in _HIGHLIGHTED]
         marked = {name: analyzer.mark(str(source[name]), terms) for name in fields}
         return {name: text for name, text in marked.items() if text != source[name]}
 
     def _matched(self, terms: frozenset[str], source: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        return matched_words(self._get_analyzer(), terms, source) if terms else {}
-
-    def _with_fresh_target(self, run: Callable[[Target], _T]) -> _T:
-        """Run with the target that is known; when the alias has moved since, look it up and run again.
-
-        An alias can be swapped at any time, also between two round trips. Every hit names its index, so a
-        swap is noticed without a request of its own.
-        """
-        known = self._target
-        target = known or self._load()
-        try:
-            return run(target)
-        except (AliasMovedError, ClusterAnswerError):
-            fresh = self._load()
-            if fresh.index == target.index:
-                raise
-            return run(fresh)
-
-    def _held_target(self, held: Held) -> Target:
-        """The index that held pages read, even where the alias stands for another one by now."""
-        known = self._target
-        if known and known.index == held.index:
-            return known
-        try:
-            return replace(load_target(self._client, held.index), alias=self._index)
-        except IndexMissingError as error:
-            raise not_held_any_more() from error
+        return matched_words(self._parts.analyzer(), terms, source) if terms else {}
 
     def _blame(self, query: Query, error: ClusterAnswerError) -> Exception:
         """A query of the caller's own that the server refuses is the caller's error, not the cluster's."""
@@ -408,15 +348,6 @@ class Searcher:
         clause = fill_template(query.lexical_query, query.text)
         reason = refusal_of_query(self._client, self._index, clause)
         return QueryError(reason, field="lexical_query") if reason else error
-
-    def _load(self) -> Target:
-        target = load_target(self._client, self._index)
-        if target.meta.state != "complete":
-            raise IndexStateError(
-                f"index {target.index} is not complete", hint="wait for its ingest, or run it again"
-            )
-        self._target = target
-        return target
 
 
 def _hit(

@@ -105,7 +105,7 @@ def searcher(client: Elasticsearch) -> Searcher:
         builder=Builder(host="h", pid=1, run_id="r", started=0.0, machine="m"),
     )
     made = Searcher(client, "shop", encoder_for=lambda spec: encoder, analyzer_for=lambda: ANALYZER)
-    made._target = Target(
+    made._targets._known = Target(
         alias="shop", index="shop-v0001", version=1, shards=1, meta=meta, fields=FIELDS, quantised=False
     )
     return made
