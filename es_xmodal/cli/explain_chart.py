@@ -25,6 +25,7 @@ COLOURS: dict[str, Colour] = {
     "visual": (204, 121, 167),
     "identifier": (213, 94, 0),
     "fused": (86, 180, 233),
+    "ocr": (240, 228, 66),
 }
 _OTHER: Colour = (120, 120, 120)
 _INK, _FAINT, _PAPER = (25, 25, 30), (110, 110, 120), (255, 255, 255)
