@@ -35,9 +35,9 @@ class FitOptions:
         visual_share: of the adapted part in the visual space, where photos were given.
     """
 
-    contrast_heads: int = 1
+    contrast_heads: int = 2
     contrast: ContrastOptions = field(default_factory=ContrastOptions)
-    joint_share: float = 0.6
+    joint_share: float = 0.7
     visual_share: float = 0.75
 
 

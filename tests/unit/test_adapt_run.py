@@ -33,7 +33,7 @@ pytestmark = pytest.mark.unit
 WORDS = {"vermilo": (200, 20, 20), "verdaja": (20, 180, 30), "bluemo": (20, 40, 200)}
 
 
-FIT = FitOptions(contrast=ContrastOptions(dim=16, hidden=16, steps=60))
+FIT = FitOptions(contrast_heads=1, contrast=ContrastOptions(dim=16, hidden=16, steps=60))
 
 
 class Base(HashEncoder):
