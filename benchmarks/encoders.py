@@ -157,7 +157,8 @@ def _from_files(name: str, encoder: Encoder, files: list[Path], rounds: int) -> 
     """Pictures a second: decoded and prepared in the ingest's threads, against arrays that are ready."""
 
     def load(path: Path) -> Any:
-        picture = decode_picture(path.read_bytes(), source=path.name, max_side=encoder.info.decode_side)
+        side = encoder.info.decode_side
+        picture = decode_picture(path.read_bytes(), source=path.name, max_side=side, roughly=True)
         return encoder.prepare(picture)
 
     ready = [load(path) for path in files]

@@ -102,7 +102,8 @@ class Features:
         def prepared(content: str) -> Any:
             side = self._encoder.info.decode_side
             try:
-                picture = decode_picture(self._read(where[content]), source=where[content], max_side=side)
+                data = self._read(where[content])
+                picture = decode_picture(data, source=where[content], max_side=side, roughly=True)
                 return self._encoder.prepare(picture)
             except PictureError as error:
                 failures.append(error.message)

@@ -72,7 +72,7 @@ def from_document(source: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         The row: `title_zh` and the like flat again, unknown fields beside the known ones, images as a list of
-        references (objects where they have a role or a weight); vectors, tokens and other derived fields are gone.
+        references (objects where they have a role or a weight); vectors, tokens and the like are gone.
     """
     extra = dict(source.get("extra") or {})
     identifiers = {**(extra.pop("identifiers", None) or {}), **(source.get("identifiers") or {})}

@@ -206,7 +206,8 @@ class Loader:
                 shot.frames = self.videos.look_at(shot, data)
                 return
             if encode:
-                picture = decode_picture(data, source=shot.ref, max_side=self.encoder.info.decode_side)
+                side = self.encoder.info.decode_side
+                picture = decode_picture(data, source=shot.ref, max_side=side, roughly=True)
                 shot.prepared = self.encoder.prepare(picture)
         if self.words and read:
             self.words.read(shot, data)

@@ -68,7 +68,12 @@ def content_hash(data: bytes) -> str:
 
 
 def decode_picture(
-    data: bytes, *, source: str, limits: PictureLimits = DEFAULT_LIMITS, max_side: int | None = None
+    data: bytes,
+    *,
+    source: str,
+    limits: PictureLimits = DEFAULT_LIMITS,
+    max_side: int | None = None,
+    roughly: bool = False,
 ) -> Picture:
     """Decode a picture.
 
@@ -78,6 +83,8 @@ def decode_picture(
         limits: what it may cost.
         max_side: make it smaller so that its longer side is at most this; a JPEG is then decoded at a
             fraction of its size where that is still twice as large. None keeps every pixel.
+        roughly: it is enough that the longer side is at most twice `max_side`: whoever resizes the picture
+            anyway is spared a careful resampling that would cost more than the decoding.
 
     Returns:
         The picture; of an animation the first frame.
@@ -94,7 +101,7 @@ def decode_picture(
             f"{name} has {len(data)} bytes, more than {limits.max_bytes}", code="too_many_bytes"
         )
     with _quiet_pillow():
-        image = _decoded(data, name, limits, max_side)
+        image = _decoded(data, name, limits, max_side, roughly)
     return Picture(image=image, content_hash=content_hash(data), source=source)
 
 
@@ -133,7 +140,7 @@ def printable(source: str) -> str:
     return safe if len(safe) <= 100 else f"{safe[:60]}...{safe[-30:]}"
 
 
-def _decoded(data: bytes, name: str, limits: PictureLimits, max_side: int | None) -> Image:
+def _decoded(data: bytes, name: str, limits: PictureLimits, max_side: int | None, roughly: bool) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -141,10 +148,11 @@ def _decoded(data: bytes, name: str, limits: PictureLimits, max_side: int | None
         with _opened(data) as image:
             _check_size(image.size, name, limits)
             if max_side is not None and image.format in ("JPEG", "MPO"):
-                image.draft(None, (2 * max_side, 2 * max_side))
+                least = max_side if roughly else 2 * max_side
+                image.draft(None, (least, least))
             image.load()
             rgb = upright(to_rgb(image), image)
-        if max_side is not None:
+        if max_side is not None and (not roughly or max(rgb.size) > 2 * max_side):
             rgb.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         rgb.info.clear()  # the orientation in it is done, and nobody shall turn the picture twice
         return rgb

@@ -123,20 +123,21 @@ def _rows(found: Mapping[str, Matrix]) -> list[dict[str, Vector]]:
     return [{space: rows[at] for space, rows in found.items()} for at in range(count)]
 
 
-def load_query_picture(source: str | bytes, *, max_side: int) -> Picture:
+def load_query_picture(source: str | bytes, *, max_side: int, roughly: bool = True) -> Picture:
     """Read and decode one picture of a query; of a video the first frame that tells something.
 
     Arguments and errors are those of `load_query_pictures`.
     """
-    return load_query_pictures(source, max_side=max_side)[0]
+    return load_query_pictures(source, max_side=max_side, roughly=roughly)[0]
 
 
-def load_query_pictures(source: str | bytes, *, max_side: int) -> list[Picture]:
+def load_query_pictures(source: str | bytes, *, max_side: int, roughly: bool = True) -> list[Picture]:
     """Read and decode one picture of a query, or the frames of a video.
 
     Args:
         source: a path, a `data:` URI, or the bytes themselves.
         max_side: larger pictures may be decoded at a reduced scale, down to so many pixels a side.
+        roughly: see `decode_picture`; an encoder resizes anyway.
 
     Returns:
         The picture, or the frames.
@@ -150,7 +151,7 @@ def load_query_pictures(source: str | bytes, *, max_side: int) -> list[Picture]:
     data = source if isinstance(source, bytes) else _read(source, name)
     if is_video(data):
         return [frame.picture for frame in video_frames(data, source=name, max_side=max_side)]
-    return [decode_picture(data, source=name, max_side=max_side)]
+    return [decode_picture(data, source=name, max_side=max_side, roughly=roughly)]
 
 
 def _read(source: str, name: str) -> bytes:

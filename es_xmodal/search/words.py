@@ -45,7 +45,7 @@ def with_words(signals: Signals, query: Query, profile: Profile, reader: WordRea
 
 
 def _read(value: str | bytes, reader: WordReader) -> tuple[str, ...]:
-    picture = load_query_picture(value, max_side=READ_SIDE)
+    picture = load_query_picture(value, max_side=READ_SIDE, roughly=False)
     try:
         return tuple(word.text for word in reader.read(picture))
     except PictureError as error:

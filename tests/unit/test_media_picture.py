@@ -355,3 +355,24 @@ def test_awkward_pictures_look_right() -> None:
 )
 def test_awkward_codes(name: str, code: str) -> None:
     assert code_of((awkward(Path) / "images" / name).read_bytes()) == code
+
+
+@pytest.mark.parametrize(
+    ("size", "exact", "rough"),
+    [((1000, 800), 500, 1000), ((900, 900), 500, 900), ((1100, 100), 500, 500), ((300, 200), 300, 300)],
+)
+def test_roughly_spares_a_careful_resampling_up_to_twice_the_side(
+    size: tuple[int, int], exact: int, rough: int
+) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", size, (10, 200, 30)).save(data, "PNG")
+    for roughly, longest in ((False, exact), (True, rough)):
+        picture = decode_picture(data.getvalue(), source="a.png", max_side=500, roughly=roughly)
+        assert max(picture.image.size) == longest
+
+
+def test_roughly_a_large_jpeg_is_decoded_at_the_fraction_that_is_enough() -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (4000, 3200), (10, 200, 30)).save(data, "JPEG")
+    picture = decode_picture(data.getvalue(), source="a.jpg", max_side=700, roughly=True)
+    assert picture.image.size == (1000, 800)

@@ -8,11 +8,12 @@ from es_xmodal.encoders.base import Encoder, EncoderOptions
 from es_xmodal.errors import EncoderSpecError
 
 
-def load_mini(folder: Path | None = None) -> Encoder:
+def load_mini(folder: Path | None = None, threads: int | None = None) -> Encoder:
     """Load the embedded encoder.
 
     Args:
         folder: where its files lie; the package's own when None.
+        threads: cores that it may use; None: all, at most 8.
 
     Raises:
         EncoderError: its files are missing or damaged.
@@ -20,7 +21,7 @@ def load_mini(folder: Path | None = None) -> Encoder:
     from es_xmodal.encoders.mini.encoder import MiniEncoder
     from es_xmodal.encoders.mini.files import DATA
 
-    return MiniEncoder(folder or DATA)
+    return MiniEncoder(folder or DATA, threads)
 
 
 def load(argument: str, options: EncoderOptions) -> Encoder:
@@ -32,6 +33,6 @@ def load(argument: str, options: EncoderOptions) -> Encoder:
     if argument:
         raise EncoderSpecError(f"encoder mini takes no argument, and {argument!r} is one", hint="write mini")
     options.cpu_only("mini")
-    encoder = load_mini()
+    encoder = load_mini(threads=options.threads)
     encoder.batch_size = options.batch_size or encoder.batch_size
     return encoder

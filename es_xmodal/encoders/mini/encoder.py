@@ -24,6 +24,7 @@ class MiniEncoder(Encoder):
 
     Args:
         folder: where the shipped files lie.
+        threads: cores that it may use; None: all, at most 8.
 
     Raises:
         EncoderError: a file is missing or damaged.
@@ -31,11 +32,11 @@ class MiniEncoder(Encoder):
 
     batch_size = 16
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         fingerprint = check_files(folder)
-        self._text = TextTower(folder)
-        self._spaces = Spaces(folder)
-        self._picture = open_session(folder / "picture.onnx")
+        self._text = TextTower(folder, threads)
+        self._spaces = Spaces(folder, threads)
+        self._picture = open_session(folder / "picture.onnx", threads)
         self.info = EncoderInfo(
             spec="mini",
             fingerprint=fingerprint,

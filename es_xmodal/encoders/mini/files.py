@@ -14,7 +14,7 @@ from es_xmodal.errors import EncoderError
 DATA = Path(__file__).parent / "data"
 MANIFEST = "manifest.json"
 
-PREPROCESSING = 3
+PREPROCESSING = 4
 """Raised whenever the code, not the files, changes a vector."""
 
 _MAX_THREADS = 8
@@ -58,8 +58,12 @@ def check_files(folder: Path) -> str:
     return f"mini-{hashlib.sha256(whole).hexdigest()[:16]}"
 
 
-def open_session(path: Path) -> Any:
+def open_session(path: Path, threads: int | None = None) -> Any:
     """Open an ONNX model on the CPU, with no more threads than this process may use.
+
+    Args:
+        path: the model.
+        threads: that it may use; None: one a core, at most 8.
 
     Raises:
         EncoderError: the runtime cannot load it.
@@ -67,7 +71,7 @@ def open_session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(_cores(), _MAX_THREADS)
+    options.intra_op_num_threads = threads or min(_cores(), _MAX_THREADS)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Shapes vary from call to call: kept arenas would only grow.

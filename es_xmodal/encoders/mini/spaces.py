@@ -50,12 +50,13 @@ class Spaces:
 
     Args:
         folder: where `spaces.npz` and `product.onnx` lie, made by the build script.
+        threads: cores that the runtime may use; None: all, at most 8.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         with np.load(folder / "spaces.npz") as file:
             held = {name: file[name] for name in file.files}
-        self._session = open_session(folder / "product.onnx")
+        self._session = open_session(folder / "product.onnx", threads)
         self._classes: NDArray[np.int16] = held["name_class"]
         self._names = _wide(held["names"].T)
         self._means = _wide(held["text_means"])

@@ -25,9 +25,10 @@ class TextTower:
 
     Args:
         folder: where the shipped files lie.
+        threads: cores that the runtime may use; None: all, at most 8.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         pieces = (folder / "pieces.txt").read_text(encoding="utf-8").split("\n")
         scores = np.load(folder / "scores.npy")
         normal = json.loads((folder / "normal.json").read_text(encoding="utf-8"))
@@ -39,7 +40,7 @@ class TextTower:
         )
         # Mapped, not read: a query touches a dozen rows of 27 MB.
         self._words: NDArray[np.uint8] = np.load(folder / "words.npy", mmap_mode="r")
-        self._session = open_session(folder / "text.onnx")
+        self._session = open_session(folder / "text.onnx", threads)
 
     def sentences(self, texts: Sequence[str]) -> Matrix:
         """Return the mean of the token vectors of each text: float32, shape [n, 384], not unit."""
