@@ -29,6 +29,7 @@ PREFIX = "ES_XMODAL_SERVER_"
 @click.option("--running", type=int, metavar="N", help="Requests worked on at once. [default: 8]")
 @click.option("--waiting", type=int, metavar="N", help="Requests that wait for a place. [default: 64]")
 @click.option("--rate", "rate_per_s", type=float, metavar="R", help="Requests a second of one caller.")
+@click.option("--images-root", metavar="DIR", help="Where the products' pictures lie, to show them.")
 @click.option("--log-queries", is_flag=True, default=None, help="Write the words of queries to the log.")
 @url_option
 def serve(index: str, encoder: str | None, profile: Path | None, url: str | None, **asked: Any) -> int:

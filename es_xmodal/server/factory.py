@@ -22,6 +22,8 @@ from es_xmodal.server.frame import Frame
 from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.models import ProblemModel
 from es_xmodal.server.options import ServerOptions
+from es_xmodal.server.pages import page_routes
+from es_xmodal.server.pictures import picture_routes
 from es_xmodal.server.problems import MEDIA_TYPE, Problem, problem_of
 from es_xmodal.server.routes import health_routes, search_routes
 from es_xmodal.server.service import Service
@@ -70,6 +72,8 @@ def create_app(shop: Shop, options: ServerOptions, metrics: Metrics | None = Non
     app.state.service = service
     app.include_router(health_routes(service))
     app.include_router(search_routes(service, app))
+    app.include_router(picture_routes(service))
+    app.include_router(page_routes(service))
     _answer_errors(app, metrics)
     if options.cors_origins:
         app.add_middleware(

@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from es_xmodal.errors import SettingsError
@@ -38,6 +39,7 @@ class ServerOptions:
         batch_wait_ms: how long the first of several concurrent texts or pictures waits for others, so that
             the encoder gets them together; 0: it does not wait.
         log_queries: write the words of queries to the log.
+        images_root: folder of the products' pictures, for small ones of them; empty: none are given.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +57,7 @@ class ServerOptions:
     burst: int = 50
     batch_wait_ms: float = 2.0
     log_queries: bool = False
+    images_root: str = ""
 
     def __post_init__(self) -> None:
         if not self.keys and not is_loopback(self.host):
@@ -72,6 +75,8 @@ class ServerOptions:
         for name in ("waiting", "wait_s", "rate_per_s", "batch_wait_ms"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name}: must not be negative")
+        if self.images_root and not Path(self.images_root).is_dir():
+            raise SettingsError(f"images_root: {self.images_root!r} is no folder")
         if self.answer_s <= 0:
             raise SettingsError("answer_s: must be above 0")
 

@@ -67,7 +67,7 @@ def health_routes(service: Service) -> APIRouter:
 
 def search_routes(service: Service, app: FastAPI) -> APIRouter:
     """Everything that needs a key where there are keys."""
-    router = APIRouter(dependencies=[Depends(_caller(service, "search"))])
+    router = APIRouter(dependencies=[Depends(caller(service, "search"))])
     _add_search(router, service)
     _add_products(router, service)
     _add_tools(router, service, app)
@@ -121,7 +121,7 @@ def _add_products(router: APIRouter, service: Service) -> None:
 
 
 def _add_tools(router: APIRouter, service: Service, app: FastAPI) -> None:
-    admin = [Depends(_caller(service, "admin"))]
+    admin = [Depends(caller(service, "admin"))]
 
     @router.post("/plan", response_model=PlanAnswer, openapi_extra=_BODY, tags=["tools"])
     async def plan(request: Request) -> dict[str, Any]:
@@ -168,12 +168,21 @@ async def _product(service: Service, id_: str) -> dict[str, Any]:
     return dict(found)
 
 
-def _caller(service: Service, least: Role) -> Callable[[Request], Awaitable[None]]:
-    """Who calls must have a key of that role, and must not call too often."""
+def caller(service: Service, least: Role, *, counted: bool = True) -> Callable[[Request], Awaitable[None]]:
+    """Who calls must have a key of that role, and must not call too often.
+
+    Args:
+        service: its keys and its limit.
+        least: role.
+        counted: False for what a page loads by dozens beside its searches.
+
+    Returns:
+        A dependency of routes.
+    """
 
     async def check(request: Request) -> None:
         keys = service.options.keys
-        caller = request.client.host if request.client else "unknown"
+        who = request.client.host if request.client else "unknown"
         if keys:
             key = _key_of(request)
             role = role_of(keys, key) if key else None
@@ -182,15 +191,21 @@ def _caller(service: Service, least: Role) -> Callable[[Request], Awaitable[None
                     401,
                     "this needs an API key",
                     kind="unauthorized",
-                    headers={"WWW-Authenticate": 'Bearer, Basic realm="es_xmodal", charset="UTF-8"'},
+                    headers={"WWW-Authenticate": _ways_in(request)},
                 )
             if least == "admin" and role != "admin":
                 raise Problem(403, "this needs a key of the role admin", kind="forbidden")
-            caller = key or caller
-        if least == "search":  # every route asks for it once; admin routes ask for both
-            service.rate.take(caller)
+            who = key or who
+        if counted and least == "search":  # every route asks for it once; admin routes ask for both
+            service.rate.take(who)
 
     return check
+
+
+def _ways_in(request: Request) -> str:
+    """How to give a key. A browser that opens the page asks its person only where Basic stands alone."""
+    basic = 'Basic realm="es_xmodal", charset="UTF-8"'
+    return basic if "text/html" in request.headers.get("accept", "") else f"Bearer, {basic}"
 
 
 def _key_of(request: Request) -> str | None:

@@ -1,0 +1,41 @@
+// What a person sees instead of results.
+
+import { el, icon } from "./dom.js";
+import { t } from "./text.js";
+
+const ICONS = { key: "key", offline: "cloud", down: "cloud", often: "clock", busy: "clock", unready: "clock", slow: "clock", picture: "picture", large: "picture", many: "picture" };
+const RETRIED = ["often", "busy", "unready"];
+const MOST_RETRIES = 5;
+
+function panel(symbol, title, text, { alert = false, more = [] } = {}) {
+  return el("div", { className: `state ${alert ? "bad" : ""}`, role: alert ? "alert" : undefined },
+    icon(symbol), el("h2", {}, title), el("p", {}, text), ...more);
+}
+
+export function nothingFound() {
+  return panel("none", t("none"), t("noneText"));
+}
+
+export function pictureGone() {
+  return panel("picture", t("pictureGone"), t("pictureGoneText"));
+}
+
+/** The panel for a failure. */
+export function failed(failure, again) {
+  const kind = failure.kind || "other";
+  const seconds = waits(failure);
+  const more = [];
+  const told = failure.detail && !["key", "often", "busy"].includes(kind);
+  if (told) more.push(el("p", { className: "fine detail" }, failure.detail));
+  if (failure.id) more.push(el("p", { className: "fine" }, t("request", { id: failure.id })));
+  const reload = kind === "key";
+  more.push(el("button", { type: "button", className: "primary", on: { click: reload ? () => location.reload() : again } },
+    t(reload ? "reload" : "again")));
+  return panel(ICONS[kind] || "warn", t(`error.${kind}`), t(`error.${kind}Text`, { s: seconds, limit: failure.limit }), { alert: true, more });
+}
+
+/** Seconds until the page tries again by itself; 0: it does not. */
+export function waits(failure, tries = 0) {
+  if (!RETRIED.includes(failure.kind) || tries >= MOST_RETRIES) return 0;
+  return Math.min(60, Math.max(1, failure.seconds) * (tries + 1));
+}
