@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -87,8 +87,8 @@ def encoder_rows(place: Path, export: Path | None, *, rounds: int = 5) -> Iterat
         count=1,
     )
     del model
-    yield _from_files(f"files on disk / prepared arrays, {ARCH} int8", encoder, files, rounds)
-    yield _from_files("files on disk / prepared arrays, mini", load_encoder("mini"), files, rounds)
+    yield _from_files(f"files on disk / decoded pictures, {ARCH} int8", encoder, files, rounds)
+    yield _from_files("files on disk / decoded pictures, mini", load_encoder("mini"), files, rounds)
     yield from _mini_rows()
 
 
@@ -154,29 +154,31 @@ def _ratio(
 
 
 def _from_files(name: str, encoder: Encoder, files: list[Path], rounds: int) -> Row:
-    """Pictures a second: decoded and prepared in the ingest's threads, against arrays that are ready."""
+    """Pictures a second in the ingest's threads: from files, against pictures that are decoded already."""
 
-    def load(path: Path) -> Any:
+    def decoded(path: Path) -> Any:
         side = encoder.info.decode_side
-        picture = decode_picture(path.read_bytes(), source=path.name, max_side=side, roughly=True)
-        return encoder.prepare(picture)
+        return decode_picture(path.read_bytes(), source=path.name, max_side=side, roughly=True)
 
-    ready = [load(path) for path in files]
+    ready = [decoded(path) for path in files]
 
-    def from_files() -> None:
+    def encode(prepare: Callable[[Any], Any], items: Sequence[Any]) -> None:
         with ThreadPoolExecutor(min(MAX_WORKERS, (os.cpu_count() or 1) + 1)) as pool:
             batch: list[Any] = []
-            for prepared in ahead(pool, load, files, depth=2 * encoder.batch_size):
+            for prepared in ahead(pool, prepare, items, depth=2 * encoder.batch_size):
                 batch.append(prepared)
                 if len(batch) == encoder.batch_size:
                     encoder.encode_pictures(batch)
                     batch = []
             encoder.encode_pictures(batch)
 
-    def from_arrays() -> None:
-        encoder.encode_pictures(ready)
+    def from_files() -> None:
+        encode(lambda path: encoder.prepare(decoded(path)), files)
 
-    return _ratio(name, ">= 0.95", from_arrays, from_files, rounds=rounds, count=len(files))
+    def from_pictures() -> None:
+        encode(encoder.prepare, ready)
+
+    return _ratio(name, ">= 0.95", from_pictures, from_files, rounds=rounds, count=len(files))
 
 
 def _mini_rows() -> Iterator[Row]:
