@@ -182,13 +182,19 @@ function showAsked() {
   $("balance").value = String(state.balance);
   $("balance").setAttribute("aria-valuetext", balanceText());
   $("given").replaceChildren(...pictures.map((one, at) => el("li", {},
-    el("img", { src: one.url, alt: t("picture", { n: at + 1 }), width: 36, height: 36 }),
+    given(one, at),
     el("button", {
       type: "button", aria: { label: t("remove", { what: t("picture", { n: at + 1 }) }) },
       on: { click: () => { givePictures(pictures.filter((other) => other !== one)); $("words").focus(); } },
     }, icon("close")))));
   $("given").hidden = !pictures.length;
   document.title = [state.q, config.index || t("title")].filter(Boolean).join(" · ");
+}
+
+function given(one, at) {
+  const image = el("img", { src: one.url, alt: t("picture", { n: at + 1 }), width: 36, height: 36 });
+  image.addEventListener("error", () => image.replaceWith(icon("warn")), { once: true });
+  return image;
 }
 
 function balanceText() {
@@ -214,14 +220,15 @@ function show() {
   const first = pages[0]?.answer;
   const hits = pages.flatMap((page) => page.answer.hits.map((hit) => ({ hit, page })));
   $("message").replaceChildren(...[
-    failure ? failed(failure, () => run()) : null,
+    failure ? failed(failure, { again: () => run(), drop: pictures.length ? () => givePictures([]) : null }) : null,
     lost && !failure ? pictureGone() : null,
     first && !hits.length ? nothingFound() : null,
   ].filter(Boolean));
+  $("found").classList.toggle("failed", Boolean(failure) || lost);
   fillGrid(hits);
   showMore();
   showSides(first);
-  const says = first ? countText(first.total, first.took_ms) : ["", ""];
+  const says = first ? countText(first.total, hits.length, Boolean(pages[pages.length - 1].answer.cursor), first.took_ms) : ["", ""];
   $("count").replaceChildren(el("strong", {}, says[0]), " ", el("span", {}, says[1]));
   $("live").textContent = first ? `${says[0]}. ${t("shown", { n: number(hits.length) })}` : "";
 }
@@ -243,7 +250,7 @@ function fillGrid(hits) {
 }
 
 function showSides(first) {
-  const warnings = [...(first?.warnings || []), ...(pictures.length ? [t("pictureNotShared")] : [])];
+  const warnings = [...(first?.warnings || []), ...(pictures.length && first ? [t("pictureNotShared")] : [])];
   $("warnings").replaceChildren(...warnings.map((one) => el("p", {}, one)));
   $("warnings").hidden = !warnings.length;
   const made = chips(state, currency(), (change) => { take(change); $("results").focus({ preventScroll: true }); });

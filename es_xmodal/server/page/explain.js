@@ -20,11 +20,11 @@ function bars(hit, ranks) {
   const whole = legs.reduce((sum, [, leg]) => sum + Math.max(0, leg.contribution), 0) || 1;
   return el("ul", { className: "bars" }, ...legs.map(([name, leg]) => {
     const share = Math.round((100 * Math.max(0, leg.contribution)) / whole);
-    const bar = el("span", { className: "bar", aria: { hidden: "true" } }, el("span", {}));
+    const bar = el("span", { className: "meter", aria: { hidden: "true" } }, el("span", {}));
     bar.firstChild.style.width = `${share}%`;
     const rank = ranks?.[name]?.rank;
     return el("li", { data: { leg: name } },
-      el("div", { className: "bar-head" }, el("span", {}, legName(name)),
+      el("div", { className: "meter-head" }, el("span", {}, legName(name)),
         el("span", { className: "share", title: t("share", { share }) }, `${share} %`)),
       bar,
       el("p", { className: "fine" }, t("raw", { raw: short(leg.raw), weight: short(leg.weight) }),

@@ -20,17 +20,17 @@ export function pictureGone() {
   return panel("picture", t("pictureGone"), t("pictureGoneText"));
 }
 
-/** The panel for a failure. */
-export function failed(failure, again) {
+/** The panel for a failure; `again` tries again, `drop` takes the pictures away. */
+export function failed(failure, { again, drop }) {
   const kind = failure.kind || "other";
   const seconds = waits(failure);
   const more = [];
   const told = failure.detail && !["key", "often", "busy"].includes(kind);
   if (told) more.push(el("p", { className: "fine detail" }, failure.detail));
   if (failure.id) more.push(el("p", { className: "fine" }, t("request", { id: failure.id })));
-  const reload = kind === "key";
-  more.push(el("button", { type: "button", className: "primary", on: { click: reload ? () => location.reload() : again } },
-    t(reload ? "reload" : "again")));
+  const [says, run] = drop && ["picture", "large"].includes(kind) ? ["dropPicture", drop]
+    : kind === "key" ? ["reload", () => location.reload()] : ["again", again];
+  more.push(el("button", { type: "button", className: "primary", on: { click: run } }, t(says)));
   return panel(ICONS[kind] || "warn", t(`error.${kind}`), t(`error.${kind}Text`, { s: seconds, limit: failure.limit }), { alert: true, more });
 }
 

@@ -42,6 +42,10 @@ function picture(hit, config) {
   if (!shown.src) { frame.append(placeholder()); return frame; }
   const image = el("img", { alt: "", loading: "lazy", decoding: "async", width: 320, height: 320 });
   image.addEventListener("error", () => image.replaceWith(placeholder()), { once: true });
+  image.addEventListener("load", () => { // a picture that is nearly square fills its frame, others are shown whole
+    const ratio = image.naturalWidth / image.naturalHeight;
+    image.classList.toggle("fill", ratio > 0.7 && ratio < 1.5);
+  }, { once: true });
   if (shown.set) image.srcset = shown.set;
   image.src = shown.src;
   frame.append(image);
@@ -104,9 +108,11 @@ export function skeletons(count) {
     el("div", { className: "picture" }), el("div", { className: "text" }, el("p", {}), el("p", {}))));
 }
 
-export function countText(total, ms) {
-  const key = total.value === 1 && total.relation === "eq" ? "countOne" : total.relation === "gte" ? "countAtLeast" : "count";
-  return [t(key, { n: number(total.value) }), t("took", { ms: number(Math.round(ms)) })];
+/** How many there are; a lower bound is one only while there is more to show. */
+export function countText(total, shown, more, ms) {
+  const value = more ? total.value : shown;
+  const key = value === 1 ? "countOne" : more && total.relation === "gte" ? "countAtLeast" : "count";
+  return [t(key, { n: number(value) }), t("took", { ms: number(Math.round(ms)) })];
 }
 
 /** How a range of prices is said. */
