@@ -1,7 +1,8 @@
-"""Finds the data that comes with the package: in a wheel (`es_xmodal/_data/`) or in a checkout."""
+"""Finds the data that comes with the package, in a wheel (`es_xmodal/_data/`) or in a checkout; checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -53,3 +54,16 @@ def index_template(name: str = "product") -> dict[str, Any]:
 @cache
 def _text(name: str) -> str:
     return data_path("mappings", f"{name}.json").read_text(encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()  # hashlib.file_digest came with Python 3.11
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

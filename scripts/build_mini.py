@@ -24,9 +24,10 @@ import numpy as np
 from mini_towers import E5File, matrix_product, picture_tower, read_e5, text_tower
 from numpy.typing import NDArray
 
-from es_xmodal.encoders.mini.files import DATA, MANIFEST, sha256_of
+from es_xmodal.encoders.mini.files import DATA, MANIFEST
 from es_xmodal.encoders.mini.spaces import NAME_DIM, PROTOTYPE_DIM, VISUAL_POOLED_DIM
 from es_xmodal.encoders.mini.text import TextTower
+from es_xmodal.resources import sha256_of
 
 Array = NDArray[Any]
 

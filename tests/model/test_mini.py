@@ -191,7 +191,7 @@ def test_the_fingerprint_follows_the_files(copied: Path, mini: Encoder) -> None:
     content = (copied / "normal.json").read_bytes() + b"\n"
     replace(copied / "normal.json", content)
     manifest = (copied / MANIFEST).read_text()
-    from es_xmodal.encoders.mini.files import sha256_of
+    from es_xmodal.resources import sha256_of
 
     old = sha256_of(DATA / "normal.json")
     replace(copied / MANIFEST, manifest.replace(old, sha256_of(copied / "normal.json")).encode())

@@ -20,10 +20,11 @@ from es_xmodal.encoders.base import JOINT, Encoder, EncoderOptions
 from es_xmodal.encoders.export import graph, verify
 from es_xmodal.encoders.export.write import export_encoder
 from es_xmodal.encoders.onnx.encoder import OnnxEncoder
-from es_xmodal.encoders.onnx.manifest import read_manifest, sha256_of
+from es_xmodal.encoders.onnx.manifest import read_manifest
 from es_xmodal.encoders.registry import MANIFEST, load_encoder
 from es_xmodal.errors import EncoderError
 from es_xmodal.media.picture import Picture
+from es_xmodal.resources import sha256_of
 from tests.support.tiny_models import FAMILIES, TinyModel, make_tiny
 
 pytestmark = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from es_xmodal.errors import EncoderError
+from es_xmodal.resources import sha256_of
 
 REVISION = 1
 """Of the code here; raised when the same files give other vectors than before."""
@@ -95,15 +96,6 @@ def mismatch(path: Path | str, missing: Iterable[str], unexpected: Iterable[str]
     )
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def fingerprint(
     kind: str, *, weights: Sequence[Path], settings: Mapping[str, Any], tokenizer: Sequence[Path] = ()
 ) -> str:
@@ -119,7 +111,7 @@ def fingerprint(
     """
     parts = {
         "revision": REVISION,
-        "weights": sorted(file_hash(path) for path in weights),
+        "weights": sorted(sha256_of(path) for path in weights),
         "settings": settings,
         "tokenizer": {path.name: _tokenizer_hash(path) for path in tokenizer},
     }
@@ -129,7 +121,7 @@ def fingerprint(
 
 def _tokenizer_hash(path: Path) -> str:
     if path.name != "tokenizer_config.json":
-        return file_hash(path)
+        return sha256_of(path)
     kept = {key: value for key, value in read_json(path).items() if key not in _HIDDEN}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -29,11 +29,11 @@ from es_xmodal.encoders.onnx.manifest import (
     Precision,
     Text,
     TextInput,
-    sha256_of,
 )
 from es_xmodal.encoders.onnx.tokens import Reader
 from es_xmodal.encoders.registry import MANIFEST, load_encoder
 from es_xmodal.errors import EncoderError
+from es_xmodal.resources import sha256_of
 
 if TYPE_CHECKING:
     from es_xmodal.encoders.clip.pixels import PixelRecipe

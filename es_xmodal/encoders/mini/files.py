@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from es_xmodal.errors import EncoderError
+from es_xmodal.resources import sha256_of
 
 DATA = Path(__file__).parent / "data"
 MANIFEST = "manifest.json"
@@ -19,15 +20,6 @@ PREPROCESSING = 4
 
 _MAX_THREADS = 8
 _HINT = "install es-xmodal again"
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def check_files(folder: Path) -> str:

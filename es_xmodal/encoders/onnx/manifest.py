@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from es_xmodal.encoders.clip.pixels import PixelRecipe
 from es_xmodal.encoders.registry import MANIFEST
 from es_xmodal.errors import EncoderError
+from es_xmodal.resources import sha256_of
 from es_xmodal.vectors import MAX_DIM
 
 FORMAT = 1
@@ -128,15 +128,6 @@ def check_files(folder: Path, manifest: Manifest, prefix: str) -> None:
             raise broken(folder, f"{name} cannot be read: {error.strerror}") from None
         if found != digest:
             raise broken(folder, f"{name} is not the file that was exported (its checksum differs)")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def broken(folder: Path, what: str) -> EncoderError:
