@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint types unit bench mini clean
+.PHONY: help demo down test lint types unit bench mini browser clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,8 +31,16 @@ demo: $(VENV)/.demo ## set up, start, ingest the sample catalogue, show three se
 down: $(VENV)/.demo ## stop the local Elasticsearch
 	@$(BIN)/es-xmodal down
 
-test: lint types $(VENV)/.test ## set up, run every check
+test: lint types $(VENV)/.test browser ## set up, run every check
 	$(BIN)/python -m pytest
+
+browser: ## the browser that tests of the page need: Debian's, where there is none
+	@command -v chromium >/dev/null || test -n "$$ES_XMODAL_TEST_BROWSER" || { \
+	  command -v apt-get >/dev/null || { echo "install chromium, or name one in ES_XMODAL_TEST_BROWSER" >&2; exit 0; }; \
+	  root=$$(test "$$(id -u)" = 0 || echo "sudo -n"); \
+	  echo "installing chromium with apt-get (once)" >&2; \
+	  { $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$root apt-get -qq install -y --no-install-recommends chromium fonts-noto-cjk >/dev/null; } \
+	  || echo "chromium could not be installed: the tests of the page skip, and fail in CI" >&2; }
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check .

@@ -128,7 +128,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def open_page(browser: Browser, served: Served) -> Iterator[Open]:
-    """Open the page; at the end nothing may have run that is not the page's own, and nothing went elsewhere."""
+    """Open the page; at the end nothing foreign may have run, and no request gone elsewhere."""
     contexts = []
     errors: list[str] = []
     elsewhere: list[str] = []

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.support.shops import COLOURS
 
 HOSTILE = '<img src=x onerror="window.__ran.push(1)"><script>window.__ran.push(2)</script>'
-HOSTILE_REF = "images/\"><img src=x onerror=window.__ran.push(4)>.png"
+HOSTILE_REF = 'images/"><img src=x onerror=window.__ran.push(4)>.png'
 BRANDS = ("Korvane", "Qu | Co", "Tallow")
 MUGS = 30
 

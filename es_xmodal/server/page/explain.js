@@ -47,22 +47,23 @@ function matched(told) {
   return parts;
 }
 
-async function copy(text, button, shown) {
+async function copy(text, says, shown) {
   try {
     await navigator.clipboard.writeText(text);
-    button.lastChild.textContent = t("copied");
+    says.textContent = t("copied");
   } catch { // not allowed, or no https: the text is selected instead
     getSelection().selectAllChildren(shown);
-    button.lastChild.textContent = t("copyFailed");
+    says.textContent = t("copyFailed");
   }
 }
 
 function requests(console) {
   const shown = el("pre", { tabIndex: 0, role: "region", aria: { label: t("requests") } }, console);
-  const button = el("button", { type: "button", className: "copy" }, icon("copy"), el("span", { role: "status" }, t("copy")));
-  button.addEventListener("click", () => copy(console, button, shown));
+  const button = el("button", { type: "button", className: "copy" }, icon("copy"), el("span", {}, t("copy")));
+  const says = el("span", { className: "fine said", role: "status" });
+  button.addEventListener("click", () => copy(console, says, shown));
   return el("section", { className: "requests" },
-    el("div", { className: "requests-head" }, el("h3", {}, t("requests")), button),
+    el("div", { className: "requests-head" }, el("h3", {}, t("requests")), says, button),
     el("p", { className: "fine" }, t("requestsText")), shown);
 }
 
