@@ -35,9 +35,8 @@ class ClipEncoder(Encoder):
         self._runtime = choose_runtime(options, half_safe=towers.half_safe)
         self.batch_size = self._runtime.batch_size
         self._fits = self.batch_size
-        self._lock = (
-            threading.Lock()
-        )  # one batch at a time: two would fight for the cores or the GPU's memory
+        # One batch at a time: two would fight for the cores or the GPU's memory.
+        self._lock = threading.Lock()
         self._tokenizing = threading.Lock()  # tokenizers keep state while they run
         self.info = EncoderInfo(
             spec=spec,
