@@ -20,6 +20,7 @@ from es_xmodal.adapt.gather import Counts, Gathered, gather
 from es_xmodal.adapt.measure import Comparison, compare
 from es_xmodal.adapt.pairs import Photos, read_clicks, read_photos
 from es_xmodal.adapt.split import split_pairs
+from es_xmodal.catalog.deletion import Deletion
 from es_xmodal.catalog.reader import read_catalog
 from es_xmodal.encoders.adapted.encoder import AdaptedEncoder
 from es_xmodal.encoders.adapted.folder import HEADS, read_manifest, write_adapted
@@ -198,7 +199,8 @@ class _Run:
         root = options.images_root or options.catalog.parent
         roots = [root, *([options.photos.parent] if options.photos else [])]
         self._features = Features(self._encoder, self._store, roots, self._on_progress)
-        rows = read_catalog(options.catalog, renames=options.renames)
+        read = read_catalog(options.catalog, renames=options.renames)
+        rows = (row for row in read if not isinstance(row, Deletion))
         gathered = gather(rows, photos.photos, clicks, self._features, seed=options.seed)
         gathered.counts.photos_of_other_split = photos.other_split
         return gathered

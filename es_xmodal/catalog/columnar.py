@@ -17,12 +17,13 @@ from es_xmodal.errors import CatalogError, MissingExtraError
 _BATCH_ROWS: Final = 256
 
 
-def parquet_rows(source: Source, renames: Renames) -> Iterator[tuple[int, Any]]:
+def parquet_rows(source: Source, renames: Renames, *, partial: bool = False) -> Iterator[tuple[int, Any]]:
     """Read the rows of a Parquet file.
 
     Args:
         source: the file.
         renames: names of fields in the file.
+        partial: rows need no title.
 
     Yields:
         The number of each row, from 1, and the row as JSON values.
@@ -44,7 +45,7 @@ def parquet_rows(source: Source, renames: Renames) -> Iterator[tuple[int, Any]]:
             where = unpacked
         try:
             with parquet.ParquetFile(where) as file:
-                _check_columns(file.schema_arrow.names, renames, source)
+                _check_columns(file.schema_arrow.names, renames, source, partial)
                 number = 0
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                     for row in batch.to_pylist():
@@ -56,9 +57,10 @@ def parquet_rows(source: Source, renames: Renames) -> Iterator[tuple[int, Any]]:
             raise CatalogError(f"catalogue {source.path} is damaged Parquet: {first}", hint=hint) from error
 
 
-def _check_columns(names: list[str], renames: Renames, source: Source) -> None:
+def _check_columns(names: list[str], renames: Renames, source: Source, partial: bool) -> None:
     renames.check_columns(names, f"catalogue {source.path}")
-    for field in ("id", "title"):
+    deletes = "deleted" in names or "deleted" in renames.pairs
+    for field in ("id",) if partial or deletes else ("id", "title"):
         if field not in names and field not in renames.pairs:
             raise CatalogError(
                 f"catalogue {source.path} has no column {field}",

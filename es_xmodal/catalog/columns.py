@@ -94,13 +94,14 @@ def find_delimiter(header: str, renames: Renames) -> str:
     return max(_DELIMITERS, key=score)
 
 
-def plan_columns(header: Sequence[str], renames: Renames, path: str) -> Columns:
+def plan_columns(header: Sequence[str], renames: Renames, path: str, *, partial: bool = False) -> Columns:
     """Decide which field each column fills.
 
     Args:
         header: the names of the columns, cleaned.
         renames: names of fields in the file; they go before everything else.
         path: the file, for messages.
+        partial: rows need no title.
 
     Returns:
         The columns.
@@ -124,7 +125,8 @@ def plan_columns(header: Sequence[str], renames: Renames, path: str) -> Columns:
         field = shop.get(name.lower()) or _canonical(name)
         fields.append((f"replaced.{name}" if field in taken else field,))
         taken.add(field)
-    missing = [field for field in ("id", "title") if field not in taken]
+    needed = ("id",) if partial or "deleted" in taken else ("id", "title")
+    missing = [field for field in needed if field not in taken]
     if missing:
         raise CatalogError(
             f"catalogue {path} has no column {' and no column '.join(missing)}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from es_xmodal.catalog.deletion import Deletion
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.reader import read_catalog
 from es_xmodal.catalog.source import Source, inspect, reading
@@ -73,7 +74,9 @@ def estimate_size(path: Path, *, renames: Mapping[str, str]) -> CatalogSize:
     return size.scaled(max(round(_rows(path, head, rows) * len(products) / ROWS), len(products)))
 
 
-def _rows(path: Path, head: Sequence[Product | Reject], rest: Iterator[Product | Reject]) -> float:
+def _rows(
+    path: Path, head: Sequence[Product | Deletion | Reject], rest: Iterator[Product | Deletion | Reject]
+) -> float:
     """How many rows there are in all."""
     source = inspect(path)
     if source.kind == "parquet" and not source.gzipped:

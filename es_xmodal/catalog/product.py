@@ -25,6 +25,7 @@ FIELDS: Final = (
     "url",
     "group_id",
     "available",
+    "deleted",
 )
 LANGUAGE_FIELD: Final = re.compile(r"(title|description)_([a-z]{2}(?:[-_][A-Za-z]{2,4})?)")
 REJECT_KEYS: Final = frozenset({"line", "id", "stage", "field", "reason", "row"})
@@ -76,6 +77,8 @@ class Product:
     available: bool | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
+    version: int | None = None
+    """What settles it against other rows of the same id; None: there is no such field."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

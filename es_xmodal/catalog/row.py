@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from es_xmodal.catalog.clean import clean_line, clean_text
+from es_xmodal.catalog.deletion import Deletion, is_deletion
 from es_xmodal.catalog.images import read_images
 from es_xmodal.catalog.product import FIELDS, IDENTIFIERS, LANGUAGE_FIELD, Product, Reject
 from es_xmodal.catalog.values import (
@@ -26,7 +27,9 @@ from es_xmodal.catalog.values import (
 _DOTTED: Final = re.compile(r"(attributes|identifiers)\.(.+)", re.DOTALL)
 
 
-def parse_row(row: Any, *, line: int, sources: Mapping[str, str] | None = None) -> Product | Reject:
+def parse_row(
+    row: Any, *, line: int, sources: Mapping[str, str] | None = None
+) -> Product | Deletion | Reject:
     """Check one row.
 
     Args:
@@ -35,21 +38,35 @@ def parse_row(row: Any, *, line: int, sources: Mapping[str, str] | None = None) 
         sources: renames (field to the name it has in the file), for messages about absent fields.
 
     Returns:
-        The product, or a reject that names the field and the reason.
+        The product; that it is gone; or a reject that names the field and the reason.
     """
     try:
         if not isinstance(row, dict):
             raise FieldProblem("", "not_an_object", f"a row must be an object, this is {show(row)}")
-        return _product(_nested(_clean_names(row)), line, sources or {})
+        cleaned = _nested(_clean_names(row))
+        if is_deletion(cleaned):
+            return Deletion(id=_id(cleaned, sources or {}), line=line, row=row)
+        return _product(cleaned, line, sources or {})
     except FieldProblem as problem:
-        return Reject(
-            line=line,
-            id=row_id(row),
-            stage="row",
-            field=clean_line(problem.field)[:200] or None,
-            reason=clean_line(str(problem)),
-            row=row,
-        )
+        return reject_of(row, problem, line)
+
+
+def reject_of(row: Any, problem: FieldProblem, line: int) -> Reject:
+    """Refuse a row for one of its fields.
+
+    Args:
+        row: the row as it was read.
+        problem: what is wrong.
+        line: its number in the source.
+    """
+    return Reject(
+        line=line,
+        id=row_id(row),
+        stage="row",
+        field=clean_line(problem.field)[:200] or None,
+        reason=clean_line(str(problem)),
+        row=row,
+    )
 
 
 def row_id(row: Any) -> str | None:

@@ -18,12 +18,15 @@ from es_xmodal.catalog.values import FieldProblem, price
 MAX_VARIANTS: Final = 10_000
 
 
-def table_rows(source: Source, renames: Renames) -> Iterator[Reject | tuple[int, Any]]:
+def table_rows(
+    source: Source, renames: Renames, *, partial: bool = False
+) -> Iterator[Reject | tuple[int, Any]]:
     """Read the rows of a CSV file; continuation rows are joined to the product above them.
 
     Args:
         source: the file.
         renames: names of fields in the file.
+        partial: rows need no title, and none continues another.
 
     Yields:
         The number (of the record, from 1 after the header) and the row, or a reject.
@@ -38,16 +41,16 @@ def table_rows(source: Source, renames: Renames) -> Iterator[Reject | tuple[int,
     with source.open_text() as stream:
         records = Records(bounded_lines(stream, source.newline))
         header = records.header(renames, str(source.path))
-        columns = plan_columns(header, renames, str(source.path))
-        yield from _joined(records, columns)
+        columns = plan_columns(header, renames, str(source.path), partial=partial)
+        yield from _joined(records, columns, partial)
 
 
-def _joined(records: Records, columns: Columns) -> Iterator[Reject | tuple[int, Any]]:
+def _joined(records: Records, columns: Columns, partial: bool) -> Iterator[Reject | tuple[int, Any]]:
     """Turn records into rows, and continuation rows into variants of the row above."""
     above: _Open | None = None
     for number, cells in enumerate(records, 1):
         row = cells if isinstance(cells, Broken) else _expanded(cells, columns)
-        if isinstance(row, dict) and above is not None and above.takes(row):
+        if isinstance(row, dict) and above is not None and not partial and above.takes(row):
             continue
         if above is not None:
             yield above.line, above.row()
@@ -82,7 +85,11 @@ class _Open:
 
     def takes(self, row: dict[str, Any]) -> bool:
         """Add a row as a variant, if it has no title and no id, or the id of this product."""
-        if row.get("title") or row.get("id", self._first.get("id")) != self._first.get("id"):
+        if (
+            row.get("title")
+            or row.get("deleted")
+            or row.get("id", self._first.get("id")) != self._first.get("id")
+        ):
             return False
         if not self._first.get("id") or len(self._variants) >= MAX_VARIANTS:
             return False

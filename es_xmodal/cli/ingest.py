@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from es_xmodal.ingest.report import IngestReport, Tally
     from es_xmodal.settings import Settings
 
-_SHOWN = ("indexed", "updated", "unchanged", "rejected", "encoded_images", "encoded_texts")
+_SHOWN = ("indexed", "updated", "unchanged", "rejected", "deleted", "encoded_images", "encoded_texts")
 
 
 @click.command()
@@ -82,6 +82,18 @@ _SHOWN = ("indexed", "updated", "unchanged", "rejected", "encoded_images", "enco
 @click.option("--shards", type=click.IntRange(1, 1024), help="Of a new index. [default: 1]")
 @click.option("--replicas", type=click.IntRange(0, 32), help="[default: one where there is a node for it]")
 @click.option("--keep", type=click.IntRange(1), default=2, show_default=True, help="Versions to keep.")
+@click.option("--update", is_flag=True, help="Rows are partial: an id and the fields that change.")
+@click.option("--delete-missing", is_flag=True, help="Delete products that the catalogue does not name.")
+@click.option(
+    "--delete-limit",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Of the index, that --delete-missing may delete. [default: 50]",
+)
+@click.option(
+    "--version-field", metavar="NAME", help="A number or date in each row; of one id the newest row counts."
+)
+@click.option("--retry", is_flag=True, help="CATALOG is a rejects file; it goes once all rows made it.")
 @url_option
 @json_option
 def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) -> int:
@@ -120,6 +132,11 @@ def _options(settings: Settings, asked: dict[str, Any]) -> Any:
         shards=asked["shards"],
         replicas=asked["replicas"],
         keep=asked["keep"],
+        update=asked["update"],
+        delete_missing=asked["delete_missing"],
+        delete_limit=asked["delete_limit"],
+        version_field=asked["version_field"],
+        retry=asked["retry"],
         placeholders=frozenset(_placeholder(one) for one in asked["placeholders"]),
     )
 
@@ -223,6 +240,8 @@ def _print_report(report: IngestReport) -> None:
             f" is no picture, add --placeholder {one.content}",
             err=True,
         )
+    if report.not_deleted:
+        click.echo(f"--delete-missing: {printable(report.not_deleted)}", err=True)
     if report.rejects_file:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejects_by_reason.items())
         click.echo(f"did not make it: {reasons}; see {report.rejects_file}", err=True)

@@ -11,7 +11,7 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import search
-from es_xmodal.errors import CatalogError, IndexStateError
+from es_xmodal.errors import CatalogError, IndexMissingError, IndexStateError
 from es_xmodal.index.combining import Combining
 from es_xmodal.index.lifecycle import Blueprint, Build, Finished, begin, check_layout, count_documents
 from es_xmodal.index.quantisation import Choice
@@ -21,6 +21,7 @@ from es_xmodal.ingest.calibrate import Sampled, calibrate
 from es_xmodal.ingest.calibrate_words import calibrate_words
 from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.embed import Embedder
+from es_xmodal.ingest.known import COMPARED, Known
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.vector_index import vector_index_for
 
@@ -36,13 +37,15 @@ class Destination(ABC):
     rebuilds: bool
     vector_index: Choice
     """Kind of the vector index, and why."""
+    index: str | None = None
+    """Physical name of the index that serves and is written; None where a new one is built."""
     alias: str
     """Documents are written through it."""
     combining: Combining
     """How this index combines pictures and texts."""
 
     @abstractmethod
-    def known_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+    def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """Return the hashes of the documents that are there already."""
 
     @abstractmethod
@@ -74,6 +77,11 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
     there = serving.meta.combining if serving and serving.meta else None
     combining = options.combining.over(there)
     target = None if options.rebuild or serving is None else load_target(parts.client, options.index)
+    if options.update and target is None:
+        raise IndexMissingError(
+            f"there is no index {options.index} that partial rows could change",
+            hint="ingest the whole catalogue first",
+        )
     choice = vector_index_for(parts, options, combining, target)
     blueprint = Blueprint(
         name=options.index,
@@ -111,10 +119,11 @@ class NewVersion(Destination):
         self._combiner = Combiner(combining, parts.encoder.info)
         self.combining = combining
         self._keep = options.keep
+        self._client, self._versioned = parts.client, options.version_field is not None
         self._name = options.index
         self.alias = build.writer
 
-    def known_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+    def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """Nothing is there."""
         return {}
 
@@ -135,7 +144,8 @@ class NewVersion(Destination):
         if not tally["indexed"]:
             return self._build.discard()
         calibration = calibrate(sample, combiner=self._combiner, encode_titles=embedder.titles)
-        documents = tally["indexed"]
+        # Several rows may have had one id where versions settle them.
+        documents = count_documents(self._client, self.alias) if self._versioned else tally["indexed"]
         words = calibrate_words(sample, documents=documents) if self._build.reads_words else None
         calibration |= {"ocr": words} if words else {}
         return self._build.finish(
@@ -160,7 +170,7 @@ class Serving(Destination):
     ) -> None:
         self.vector_index = choice
         self._client = client
-        self._index = target.index
+        self.index: str = target.index
         self.alias = target.alias
         self.combining = target.meta.combining
         if replicas is not None:
@@ -174,21 +184,21 @@ class Serving(Destination):
                 )
         count_documents(client, target.index)  # refreshes: every document written so far is seen below
 
-    def known_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+    def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """Ask the index by id; the answer comes from doc values, no document is read."""
         body: Mapping[str, Any] = {
             "query": {"ids": {"values": list(ids)}},
             "size": len(ids),
             "_source": False,
-            "docvalue_fields": ["row_hash"],
+            "docvalue_fields": ["row_hash", *COMPARED],
             "track_total_hits": False,
             "sort": ["_doc"],
         }
-        hits = search(self._client, self._index, body, timeout_s=ASK_TIMEOUT_S)["hits"]["hits"]
-        return {hit["_id"]: hit.get("fields", {}).get("row_hash", [""])[0] for hit in hits}
+        hits = search(self._client, self.index, body, timeout_s=ASK_TIMEOUT_S)["hits"]["hits"]
+        return {hit["_id"]: Known.of_hit(hit) for hit in hits}
 
     def finish(self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder) -> Finished:
         """Refresh."""
-        with cluster_errors(self._client, f"refreshing {self._index}"):
-            self._client.indices.refresh(index=self._index)
-        return Finished(index=self._index, replaced=None, dropped=())
+        with cluster_errors(self._client, f"refreshing {self.index}"):
+            self._client.indices.refresh(index=self.index)
+        return Finished(index=self.index, replaced=None, dropped=())

@@ -5,43 +5,39 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from elasticsearch import Elasticsearch
-
+from es_xmodal.catalog.deletion import Deletion
 from es_xmodal.catalog.document import to_row
+from es_xmodal.catalog.edit import Edit
 from es_xmodal.catalog.product import Product, Reject
-from es_xmodal.catalog.reader import read_catalog
-from es_xmodal.encoders.base import JOINT, VISUAL, Encoder
-from es_xmodal.errors import CatalogError
-from es_xmodal.index.body import IndexOptions
-from es_xmodal.index.combining import CombiningWish
-from es_xmodal.index.quantisation import AUTO
+from es_xmodal.catalog.reader import read_catalog, read_edits
+from es_xmodal.encoders.base import JOINT, VISUAL
 from es_xmodal.ingest.ahead import ahead, batched
 from es_xmodal.ingest.calibrate import Reservoir, Sampled
 from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.destination import Destination, open_destination
 from es_xmodal.ingest.document import WriteVector, as_base64, as_floats, dump_json, token_fields, word_fields
+from es_xmodal.ingest.edits import Edits, reject_of_edit
+from es_xmodal.ingest.edits_check import DELETE_LIMIT_PERCENT, check_options
+from es_xmodal.ingest.edits_missing import Missing, Named
 from es_xmodal.ingest.embed import Embedder
+from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import IngestReport, Tally
 from es_xmodal.ingest.rows import Loader, Row, Shot
-from es_xmodal.ingest.sender import Item, Sender, SenderOptions
+from es_xmodal.ingest.sender import Item, OnSettled, Sender
 from es_xmodal.ingest.shared import SharedPictures
 from es_xmodal.ingest.video import Videos
-from es_xmodal.ingest.words import OcrParts, ShotWords
-from es_xmodal.media.source import PictureSource
-from es_xmodal.media.video import DEFAULT_VIDEO_LIMITS, VideoLimits
-from es_xmodal.store.vectors import VectorStore
-from es_xmodal.text.analyzer import Analyzer
+from es_xmodal.ingest.words import ShotWords
 from es_xmodal.text.grams import grams
 from es_xmodal.text.options import SEPARATOR
 from es_xmodal.vectors import Vector
+
+__all__ = ["IngestOptions", "OnProgress", "Parts", "run_ingest"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,66 +45,6 @@ ROWS_TOGETHER = 128
 """Rows that are loaded, and asked about, at once."""
 BATCHES_AHEAD = 3
 MAX_WORKERS = 4
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
-    """What an ingest works with."""
-
-    client: Elasticsearch
-    encoder: Encoder
-    analyzer: Analyzer
-    store: VectorStore
-    pictures: PictureSource
-    template: Mapping[str, Any]
-    """`mappings/product.json`."""
-    videos: VideoLimits = DEFAULT_VIDEO_LIMITS
-    """What a video among the pictures may cost, and how many of its frames are taken."""
-    base64_vectors: bool = False
-    """Whether the server reads vectors as base64."""
-    ocr: OcrParts | None = None
-    """Reads the words on pictures; None: they are not read."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IngestOptions:
-    """What an ingest is to do."""
-
-    catalog: Path
-    index: str
-    renames: Mapping[str, str] = field(default_factory=dict)
-    rejects: Path | None = None
-    """None: `<catalogue>.rejects.jsonl` in the working directory."""
-    rebuild: bool = False
-    vector_index: str = AUTO
-    """A kind of vector index, or `auto`: the rule of `es_xmodal.index.quantisation`."""
-    expect: int | None = None
-    """Products that the index is to hold in the end, for `auto`; None: those of the catalogue."""
-    combining: CombiningWish = field(default_factory=CombiningWish)
-    shards: int | None = None
-    """None: 1 for a new index, what it has for one that is there."""
-    replicas: int | None = None
-    keep: int = 2
-    """Complete versions that are kept after a swap, the new one included."""
-    placeholders: frozenset[str] = frozenset()
-    """SHA-256 of pictures that show no product, such as "no image"; they count as no picture."""
-    sender: SenderOptions = field(default_factory=SenderOptions)
-
-    @property
-    def rejects_path(self) -> Path:
-        """Where rejects go."""
-        if self.rejects is not None:
-            return self.rejects
-        name = self.catalog.name.removesuffix(".gz")
-        return Path(f"{Path(name).stem}.rejects.jsonl")
-
-    def index_options(self, vector_index: str) -> IndexOptions:
-        """How a new index is laid out.
-
-        Args:
-            vector_index: the kind that was chosen.
-        """
-        return IndexOptions(vector_index=vector_index, shards=self.shards or 1, replicas=self.replicas)
 
 
 OnProgress = Callable[[Tally], None]
@@ -128,15 +64,16 @@ def run_ingest(
         on_progress: called now and then with the counters so far.
 
     Returns:
-        What was done; rows read = indexed + updated + unchanged + rejected.
+        What was done; rows read = indexed + updated + unchanged + rejected + deleted + outdated.
 
     Raises:
+        SettingsError: two options contradict each other.
         CatalogError: the catalogue as a whole cannot be read, or the rejects file not be written.
         IndexStateError: the index is foreign, busy, or of another encoder, tokeniser or layout.
         ClusterError: the cluster cannot be reached or refuses; the index that served still serves.
         StoreError: the vector store cannot be used.
     """
-    _check_paths(options)
+    check_options(options)
     return _Run(parts, options, on_progress).run()
 
 
@@ -151,16 +88,20 @@ class _Run:
         self._sample = Reservoir()
         self._shared = SharedPictures()
         self._write_vector: WriteVector = as_base64 if parts.base64_vectors else as_floats
+        self._named = Named() if options.delete_missing else None
+        self._edits: Edits | None = None
+        self._not_deleted: str | None = None
 
     def run(self) -> IngestReport:
         start = time.perf_counter()
         parts, options = self._parts, self._options
         # First the file, then the cluster: a wrong path must not leave a half-built index behind.
-        self._source = read_catalog(options.catalog, renames=options.renames)
+        self._source = self._open_source()
         destination = open_destination(parts, options)
         try:
-            with RejectFile(options.rejects_path) as self._rejects:
+            with RejectFile(options.rejects_path, again=self._is_fed_back()) as self._rejects:
                 self._move_rows(destination)
+                self._delete_missing(destination)
                 with self._tally.time("finish"):
                     done = destination.finish(self._tally, self._sample.items, self._embedder)
         finally:
@@ -181,7 +122,18 @@ class _Run:
             vectors=destination.combining,
             vector_index=destination.vector_index,
             shared_pictures=self._shared.found(),
+            not_deleted=self._not_deleted,
         )
+
+    def _open_source(self) -> Iterator[Product | Deletion | Reject] | Iterator[Edit | Deletion | Reject]:
+        options = self._options
+        if options.update:
+            return read_edits(options.catalog, renames=options.renames)
+        return read_catalog(options.catalog, renames=options.renames, version_field=options.version_field)
+
+    def _is_fed_back(self) -> bool:
+        catalog, rejects = self._options.catalog, self._options.rejects_path
+        return self._options.retry and rejects.exists() and catalog.samefile(rejects)
 
     def _move_rows(self, destination: Destination) -> None:
         parts = self._parts
@@ -199,20 +151,16 @@ class _Run:
             placeholders=self._options.placeholders,
         )
         self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
-        sender = Sender(
-            parts.client,
-            destination.alias,
-            on_done=self._done,
-            on_reject=self._refused,
-            options=self._options.sender,
-            tally=self._tally,
-        )
+        self._sender = sender = self._make_sender(destination, self._settled)
+        if self._options.update and destination.index is not None:
+            self._edits = Edits(parts.client, destination.index, sender.add)
+        self._deletes = destination.index is not None or self._options.version_field is not None
         pool = ThreadPoolExecutor(min(MAX_WORKERS, (os.cpu_count() or 1) + 1), "load")
         try:
             for rows in self._groups(pool):
                 self._embedder.embed(rows)
                 for row in rows:
-                    self._send(row, sender)
+                    self._send(row)
                 destination.heartbeat()
                 self._on_progress(self._tally)
             sender.close()
@@ -223,6 +171,40 @@ class _Run:
             pool.shutdown(cancel_futures=True)
         self._on_progress(self._tally)
         self._check_sum()
+
+    def _make_sender(self, destination: Destination, on_settled: OnSettled) -> Sender:
+        return Sender(
+            self._parts.client,
+            destination.alias,
+            on_done=self._done,
+            on_settled=on_settled,
+            on_reject=self._refused,
+            options=self._options.sender,
+            tally=self._tally,
+        )
+
+    def _delete_missing(self, destination: Destination) -> None:
+        """After the last row: a run that ends early deletes nothing."""
+        if self._named is None or destination.index is None:
+            return
+        limit = self._options.delete_limit
+        missing = Missing(
+            client=self._parts.client,
+            index=destination.index,
+            named=self._named,
+            limit_percent=DELETE_LIMIT_PERCENT if limit is None else limit,
+        )
+        sender = self._make_sender(destination, self._missing_settled)
+        try:
+            with self._tally.time("finish"):
+                self._not_deleted = missing.delete(sender)
+                sender.close()
+        except BaseException:  # also Ctrl-C: leave no sending thread behind
+            sender.stop()
+            raise
+
+    def _missing_settled(self, row: None, how: str) -> None:
+        self._tally.add("deleted_missing", how == "deleted")
 
     def _videos(self) -> Videos:
         encoder = self._parts.encoder
@@ -259,14 +241,35 @@ class _Run:
             with self._tally.time("read"):
                 row = next(self._source, None)
             if row is None:
-                return
+                break
             self._tally.add("read")
+            if self._named is not None:
+                self._named.add(row)
+            if isinstance(row, Deletion):
+                self._delete(row)
+            elif isinstance(row, Edit):
+                yield from self._good(self._edits.take(row) if self._edits else ())
+            else:
+                yield from self._good((row,))
+        yield from self._good(self._edits.rest() if self._edits else ())
+
+    def _good(self, rows: Iterable[Product | Reject]) -> Iterator[Product]:
+        for row in rows:
             if isinstance(row, Product):
                 yield row
             else:
                 self._reject(row)
 
-    def _send(self, row: Row, sender: Sender) -> None:
+    def _delete(self, row: Deletion) -> None:
+        if self._deletes:
+            meta = _version_meta(row.version)
+            self._sender.add(Item(row=row, id=row.id, kind="delete", meta=meta))
+        else:
+            self._tally.add("deleted")  # not written into the new version
+
+    def _send(self, row: Row) -> None:
+        if self._loses_pictures(row):
+            return
         failed = False
         self._shared.product()
         for shot in row.shots:
@@ -281,7 +284,7 @@ class _Run:
         if failed:
             row.hash = self._loader.rehash(row)
         if row.unchanged:
-            self._tally.add("unchanged")
+            self._settled(row, "noop")
             return
         with self._tally.time("tokenise"):
             tokens = token_fields(row.product, self._parts.analyzer)
@@ -291,7 +294,19 @@ class _Run:
         self._sample.add(partial(_sampled, row, vectors, self._combiner, tokens.get("grams", "")))
         body = self._document(row, tokens, vectors)
         row.forget_vectors()
-        sender.add(Item(row=row, id=row.product.id, body=body))
+        self._sender.add(Item(row=row, id=row.product.id, body=body, meta=self._meta(row)))
+
+    def _meta(self, row: Row) -> Mapping[str, Any]:
+        return self._edits.meta(row.product.id) if self._edits else _version_meta(row.product.version)
+
+    def _loses_pictures(self, row: Row) -> bool:
+        """An edit of a text must not cost a product its vectors because a picture is elsewhere."""
+        bad = next((shot.failure for shot in row.shots if shot.failure), None)
+        if bad is None or self._edits is None or not self._edits.keeps_pictures(row.product.id):
+            return False
+        reason = f"{bad[1]}: {bad[2]}; without its pictures the product would lose their vectors"
+        self._refuse(row, "picture", "images", reason)
+        return True
 
     def _document(self, row: Row, tokens: Mapping[str, str], vectors: Mapping[str, Vector]) -> bytes:
         document = {**row.document, "tokens": tokens, "row_hash": row.hash}
@@ -331,11 +346,35 @@ class _Run:
             reason = f"as_last_time: {code}: {reason}"
             self._rejects.add(_reject(row, "picture", f"images[{shot.number}]", reason))
 
-    def _done(self, row: Row) -> None:
-        self._tally.add("indexed" if row.known_hash is None else "updated")
+    def _done(self, row: Row | Edit) -> None:
+        new = isinstance(row, Row) and row.known_hash is None
+        self._tally.add("indexed" if new else "updated")
+        self._forget(row)
 
-    def _refused(self, row: Row, field_name: str | None, reason: str) -> None:
-        self._reject(_reject(row, "index", field_name, reason))
+    def _settled(self, row: Row | Edit | Deletion, how: str) -> None:
+        """Nothing was to be written, or the document is gone."""
+        if how == "conflict":
+            reason = "conflict: somebody else wrote the product at the same time; feed this row back"
+            self._refused(row, None, reason)
+            return
+        self._tally.add(how if how in ("deleted", "outdated") else "unchanged")
+        self._forget(row)
+
+    def _forget(self, row: Row | Edit | Deletion) -> Edit | None:
+        return self._edits.done(row.product.id) if self._edits and isinstance(row, Row) else None
+
+    def _refused(self, row: Row | Edit | Deletion | None, field_name: str | None, reason: str) -> None:
+        self._refuse(row, "index", field_name, reason)
+
+    def _refuse(
+        self, row: Row | Edit | Deletion | None, stage: str, field_name: str | None, reason: str
+    ) -> None:
+        if isinstance(row, Row):
+            edit = self._forget(row)
+            reject = reject_of_edit(edit, stage, field_name, reason) if edit else None
+            self._reject(reject or _reject(row, stage, field_name, reason))
+        elif row is not None:
+            self._reject(reject_of_edit(row, stage, field_name, reason))
 
     def _reject(self, reject: Reject) -> None:
         self._rejects.add(reject)
@@ -343,7 +382,8 @@ class _Run:
 
     def _check_sum(self) -> None:
         counts = self._tally.counts()
-        out = sum(counts[name] for name in ("indexed", "updated", "unchanged", "rejected"))
+        ends = ("indexed", "updated", "unchanged", "rejected", "deleted", "outdated")
+        out = sum(counts[name] for name in ends)
         if counts["read"] != out:
             raise AssertionError(f"rows were lost: {counts}")
 
@@ -377,9 +417,5 @@ def _sampled(row: Row, vectors: Mapping[str, Vector], combiner: Combiner, pieces
     )
 
 
-def _check_paths(options: IngestOptions) -> None:
-    catalog, rejects = options.catalog, options.rejects_path
-    if catalog.exists() and rejects.exists() and catalog.samefile(rejects):
-        raise CatalogError(
-            f"the rejects would overwrite the catalogue {catalog}", hint="name another file with --rejects"
-        )
+def _version_meta(version: int | None) -> Mapping[str, Any]:
+    return {} if version is None else {"version": version, "version_type": "external_gte"}

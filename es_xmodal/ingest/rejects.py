@@ -20,13 +20,16 @@ class RejectFile:
 
     Args:
         path: the file to write.
+        again: the catalogue is this very file: it stays as it is where the run is not finished, and goes
+            where no reject is left.
 
     Raises:
         CatalogError: with the first reject, the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, again: bool = False) -> None:
         self.path = path
+        self._again = again
         self._part = path.with_name(path.name + ".part")
         self._file: IO[str] | None = None
         self._lock = threading.Lock()
@@ -40,6 +43,9 @@ class RejectFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and self._again:
+            self._drop()
+            return
         self.close()
 
     def add(self, reject: Reject) -> None:
@@ -70,14 +76,26 @@ class RejectFile:
         """
         with self._lock:
             self._closed = True
-            if self._file is None:
+            if self._file is None and not self._again:
                 return
             try:
+                if self._file is None:
+                    self.path.unlink(missing_ok=True)
+                    return
                 self._file.close()
                 self._part.replace(self.path)
             except OSError as error:
                 raise self._cannot(error) from error
             finally:
+                self._file = None
+
+    def _drop(self) -> None:
+        """Leave the named file as it is."""
+        with self._lock:
+            self._closed = True
+            if self._file is not None:
+                self._file.close()
+                self._part.unlink(missing_ok=True)
                 self._file = None
 
     def _cannot(self, error: OSError) -> CatalogError:

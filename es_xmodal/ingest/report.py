@@ -20,6 +20,9 @@ COUNTS: Final = (
     "updated",
     "unchanged",
     "rejected",
+    "deleted",
+    "outdated",
+    "deleted_missing",
     "without_image",
     "failed_pictures",
     "stale_pictures",
@@ -138,11 +141,13 @@ class IngestReport:
 
     shared_pictures: tuple[SharedPicture, ...] = ()
     """Pictures that so many products have that they look like placeholders."""
+    not_deleted: str | None = None
+    """Why products that the catalogue does not name are still there, where they were to be deleted."""
 
     @property
     def clean(self) -> bool:
-        """Whether every row and every picture made it."""
-        return not self.rejects_by_reason
+        """Whether every row and every picture made it, and everything that was to go is gone."""
+        return not self.rejects_by_reason and self.not_deleted is None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as one JSON object.
@@ -161,6 +166,7 @@ class IngestReport:
             "dropped": list(self.dropped),
             "rejects_file": self.rejects_file,
             "rejects_by_reason": dict(self.rejects_by_reason),
+            "not_deleted": self.not_deleted,
             "shared_pictures": [
                 {"ref": one.ref, "content": one.content, "products": one.products}
                 for one in self.shared_pictures

@@ -13,6 +13,7 @@ from es_xmodal.errors import PictureError
 from es_xmodal.index.combining import Combining, text_source
 from es_xmodal.ingest.document import row_hash, text_for_vector
 from es_xmodal.ingest.kept import KeptBytes
+from es_xmodal.ingest.known import Known, known_hash
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.words import ShotWords, Words
 from es_xmodal.media.picture import content_hash, decode_picture
@@ -118,8 +119,8 @@ class Loader:
     store: VectorStore
     pictures: PictureSource
     tally: Tally
-    known_hashes: Callable[[Sequence[str]], dict[str, str]]
-    """Ids -> hashes of the documents that the index holds."""
+    known_hashes: Callable[[Sequence[str]], dict[str, Known]]
+    """Ids -> what the index holds of them."""
     words: ShotWords | None = None
     """Reads the words on pictures; None: they are not read."""
     combining: Combining = field(default_factory=Combining)
@@ -154,7 +155,7 @@ class Loader:
             rows = [self._row(product, found) for product in products]
             known = self.known_hashes([row.product.id for row in rows])
             for row in rows:
-                row.known_hash = known.get(row.product.id)
+                row.known_hash = known_hash(known.get(row.product.id), row.document)
             changed = [row for row in rows if not row.unchanged]
             with self.tally.time("store"):
                 self._find_frames(changed)

@@ -8,8 +8,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
 
 import orjson
 from elasticsearch import Elasticsearch
@@ -43,17 +43,22 @@ class SenderOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One document to send."""
+    """One document to send, to edit or to delete."""
 
     row: Any
     """Handed back with the result."""
     id: str
-    body: bytes
-    """JSON on one line."""
+    body: bytes = b""
+    """JSON on one line; empty for a deletion."""
+    kind: Literal["index", "update", "delete"] = "index"
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """Of the action: `version` and `version_type`, or `if_seq_no` and `if_primary_term`."""
 
 
 OnDone = Callable[[Any], None]
 """The row."""
+OnSettled = Callable[[Any, str], None]
+"""The row, and `deleted`; or why nothing was written: `noop`, `not_found`, `outdated` or `conflict`."""
 OnReject = Callable[[Any, str | None, str], None]
 """The row, the field if one is named, and the reason."""
 
@@ -64,7 +69,8 @@ class Sender:
     Args:
         client: see `connect`.
         alias: alias to write to; without it the documents are refused, never a new index made.
-        on_done: called, from a thread, for each document that the cluster confirmed.
+        on_done: called, from a thread, for each document that the cluster confirmed to have written.
+        on_settled: called, from a thread, for each that was deleted, or that needed or allowed no writing.
         on_reject: called, from a thread, for each document that the cluster refused for its content.
         options: sizes and patience.
         tally: where the seconds go.
@@ -80,13 +86,14 @@ class Sender:
         on_reject: OnReject,
         options: SenderOptions,
         tally: Tally,
+        on_settled: OnSettled = lambda row, how: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client.options(
             request_timeout=options.timeout_s, max_retries=options.attempts - 1, retry_on_timeout=True
         )
         self._alias = alias
-        self._on_done, self._on_reject = on_done, on_reject
+        self._on_done, self._on_reject, self._on_settled = on_done, on_reject, on_settled
         self._options = options
         self._tally = tally
         self._sleep = sleep
@@ -184,13 +191,13 @@ class Sender:
         """Send, hand out the results, return what is to be sent again and why."""
         lines: list[bytes] = []
         for item in items:
-            lines += [_action(item.id), item.body]
+            lines += [_action(item), item.body] if item.body else [_action(item)]
         with cluster_errors(self._client, f"writing to {self._alias}"):
             answer = self._client.bulk(
                 index=self._alias,
                 operations=cast(Any, lines),  # lines that are bytes are sent as they are
                 require_alias=True,
-                filter_path="items.*.status,items.*.error",
+                filter_path="items.*.status,items.*.error,items.*.result",
             ).body
         results = [next(iter(one.values())) for one in answer.get("items", ())]
         if len(results) != len(items):
@@ -209,12 +216,23 @@ class Sender:
 
     def _hand_out(self, item: Item, result: Mapping[str, Any]) -> None:
         status = result["status"]
+        how = _how(item, result)
+        if how:
+            self._on_settled(item.row, how)
+            return
         if 200 <= status < 300:
             self._on_done(item.row)
             return
         reason = reason_of(result)
         if status in (401, 403):
             raise ClusterRefusedError(f"writing to {self._alias}: {reason}")
+        if (
+            status == 404
+            and item.kind == "update"
+            and result["error"]["type"] == "document_missing_exception"
+        ):
+            self._on_reject(item.row, "id", "no_such_product: the index has no product of this id")
+            return
         if status == 404:
             raise IndexBusyError(
                 f"{self._alias} is gone: another ingest took it away ({reason})",
@@ -224,5 +242,15 @@ class Sender:
         self._on_reject(item.row, found.group(1) if found else None, reason)
 
 
-def _action(id_: str) -> bytes:
-    return b'{"index":{"_id":' + orjson.dumps(id_) + b"}}"
+def _how(item: Item, result: Mapping[str, Any]) -> str:
+    """How an item was settled without a document being written; empty where it was not."""
+    if result["status"] == 409:
+        return "outdated" if "version" in item.meta else "conflict"
+    how = str(result.get("result", ""))
+    return how if how in ("noop", "deleted", "not_found") else ""
+
+
+def _action(item: Item) -> bytes:
+    if item.kind == "index" and not item.meta:
+        return b'{"index":{"_id":' + orjson.dumps(item.id) + b"}}"
+    return orjson.dumps({item.kind: {"_id": item.id, **item.meta}})

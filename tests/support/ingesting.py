@@ -115,7 +115,7 @@ def ingest_catalog(
 def counts(report: IngestReport) -> tuple[int, ...]:
     """Indexed, updated, unchanged, rejected."""
     found = tuple(report.counts[name] for name in COUNTS)
-    assert sum(found) == report.counts["read"]
+    assert sum(found) + report.counts["deleted"] + report.counts["outdated"] == report.counts["read"]
     return found
 
 
