@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request, sync_playwright
 
 from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
@@ -129,9 +129,13 @@ Open = Callable[..., Page]
 @pytest.fixture
 def open_page(browser: Browser, served: Served) -> Iterator[Open]:
     """Open the page; at the end nothing foreign may have run, and no request gone elsewhere."""
-    contexts = []
+    contexts: list[BrowserContext] = []
     errors: list[str] = []
     elsewhere: list[str] = []
+
+    def asked_person(dialog: Dialog) -> None:
+        errors.append(f"dialog {dialog.message}")
+        dialog.dismiss()
 
     def start(path: str = "/", *, url: str = served.url, wait: bool = True, **options: Any) -> Page:
         context = browser.new_context(**{"locale": "en-US", **options})
@@ -140,8 +144,13 @@ def open_page(browser: Browser, served: Served) -> Iterator[Open]:
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("dialog", lambda dialog: (errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda asked: elsewhere.append(asked.url) if not own(asked.url, url) else None)
+        page.on("dialog", asked_person)
+
+        def asked(one: Request) -> None:
+            if not own(one.url, url):
+                elsewhere.append(one.url)
+
+        page.on("request", asked)
         page.goto(url + path)
         if wait:
             settle(page)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from es_xmodal.errors import ClusterUnreachableError
 from es_xmodal.server.options import parse_keys
@@ -62,7 +62,7 @@ def test_the_first_answer_is_on_its_way(
 
 def test_a_picture_that_is_none(open_page: Open) -> None:
     page = open_page()
-    broken = {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"}
+    broken: Any = {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"}
     page.set_input_files("#file", broken)
     expect(alert(page)).to_contain_text("This picture cannot be used")
     expect(alert(page)).to_contain_text("is not a picture")
@@ -194,15 +194,17 @@ def test_an_index_without_what_is_counted(
     assert seen == ["refused"]
 
 
-def test_with_keys_the_browser_asks_for_one(open_page: Open, serve: Serve) -> None:
+def test_with_keys_the_browser_asks_for_one(browser: Browser, open_page: Open, serve: Serve) -> None:
     with serve(keys=parse_keys(f"search:{KEY}")) as locked:
         given = {"username": "any", "password": KEY}
         page = open_page("/?q=red+mug", url=locked.url, http_credentials=given)
         page.wait_for_selector(".card[data-id]")
         expect(page.locator(".card img").first).to_have_js_property("naturalWidth", 320)
         # Without one it asks; nobody is there to answer, so it gives up.
+        bare = browser.new_context()
         with pytest.raises(PlaywrightError, match="AUTH_CREDENTIALS"):
-            open_page("/", url=locked.url, wait=False)
+            bare.new_page().goto(locked.url)
+        bare.close()
 
 
 def test_a_key_that_is_taken_away(open_page: Open) -> None:

@@ -127,7 +127,7 @@ async function withoutFacets(asked, signal) {
 function tryLater() {
   const seconds = waits(failure, tries);
   tries += 1;
-  failure.seconds = seconds;
+  failure.again = seconds;
   if (seconds) timer = setTimeout(search, 1000 * seconds);
 }
 

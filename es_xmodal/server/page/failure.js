@@ -23,15 +23,17 @@ export function pictureGone() {
 /** The panel for a failure; `again` tries again, `drop` takes the pictures away. */
 export function failed(failure, { again, drop }) {
   const kind = failure.kind || "other";
-  const seconds = waits(failure);
   const more = [];
+  // A search that is not tried again by itself any more does not say that it is.
+  const text = RETRIED.includes(kind) && !failure.again ? t("error.slowText")
+    : t(`error.${kind}Text`, { s: failure.again, limit: failure.limit });
   const told = failure.detail && !["key", "often", "busy"].includes(kind);
   if (told) more.push(el("p", { className: "fine detail" }, failure.detail));
   if (failure.id) more.push(el("p", { className: "fine" }, t("request", { id: failure.id })));
   const [says, run] = drop && ["picture", "large"].includes(kind) ? ["dropPicture", drop]
     : kind === "key" ? ["reload", () => location.reload()] : ["again", again];
   more.push(el("button", { type: "button", className: "primary", on: { click: run } }, t(says)));
-  return panel(ICONS[kind] || "warn", t(`error.${kind}`), t(`error.${kind}Text`, { s: seconds, limit: failure.limit }), { alert: true, more });
+  return panel(ICONS[kind] || "warn", t(`error.${kind}`), text, { alert: true, more });
 }
 
 /** Seconds until the page tries again by itself; 0: it does not. */
