@@ -196,7 +196,8 @@ def _texts(
         total = sum(weight for _, weight in most)
         texts += [caption.text for caption in written] + [query for query, _ in most]
         weights += [caption.weight for caption in written]
-        weights += [weight / total * len(written) for _, weight in most]
+        all_written = sum(caption.weight for caption in written)
+        weights += [weight / total * all_written for _, weight in most]
         owners += [number] * (len(written) + len(most))
     counts.captions = len(texts)
     return texts, np.array(owners, np.int64), np.array(weights)

@@ -11,6 +11,7 @@ from es_xmodal.adapt.captions import Captions
 from es_xmodal.adapt.cca import fit_cca
 from es_xmodal.adapt.contrast import ContrastOptions, Examples, Masks, fit_contrast, loss_and_slopes
 from es_xmodal.adapt.pairs import Click, Photo, read_clicks, read_photos
+from es_xmodal.adapt.words import joined, learn_words
 from es_xmodal.catalog.product import Product
 from es_xmodal.encoders.adapted.gate import Gate
 from es_xmodal.encoders.adapted.heads import Heads, Member
@@ -222,6 +223,56 @@ def test_captions_have_titles_fewer_words_and_shared_attributes() -> None:
     words = {"Korvane", "Men", "Blue", "Shirt", "0"}
     assert any(set(text.split()) < words for text in texts[2:])
     assert texts == [caption.text for caption in Captions(list(reversed(shop))).of(shop[0])]
+
+
+def coloured() -> list[Product]:
+    shop = []
+    kinds = (("Shirts", "衬衫"), ("Dresses", "连衣裙"))
+    colours = (("Blue", "蓝色"), ("Red", "红色"), ("Maroon", "酒红色"))
+    for number in range(48):
+        (kind, kind_zh), (colour, colour_zh) = kinds[number % 2], colours[number // 2 % 3]
+        whose, whose_zh = (("Men", "男士"), ("Women", "女士"))[number // 6 % 2]
+        shop.append(
+            Product(
+                id=f"c{number}",
+                title=f"Korvane {whose} {colour} Model {number}",
+                titles={"zh": f"{whose_zh}{colour_zh}{'印花' if number % 5 else ''}{kind_zh}"},
+                brand="Korvane",
+                category=("Clothes", kind),
+                attributes={"whose": (whose,), "colour": (colour,), "season": ("Fall", "Summer")},
+            )
+        )
+    return shop
+
+
+def test_phrases_are_composed_in_every_language_of_the_titles() -> None:
+    shop = coloured()
+    captions = Captions(shop)
+    found = {caption.text: caption.weight for caption in captions.of(shop[11])}
+    # Number 11: women, maroon, dresses; titles never speak of the season.
+    assert {"women maroon dresses", "women maroon dress", "dresses", "女士酒红色连衣裙", "连衣裙"} <= set(
+        found
+    )
+    assert not any("fall" in text or "summer" in text for text in found)
+    assert not any("korvane" in text for text in found)
+    assert min(found.values()) > 0
+    again = Captions(list(reversed(shop))).of(shop[11])
+    assert {caption.text: caption.weight for caption in again} == found
+
+
+def test_words_of_titles_that_go_with_a_value() -> None:
+    shop = coloured()
+    values = [{value for owned in product.attributes.values() for value in owned} for product in shop]
+    words = learn_words([product.titles["zh"] for product in shop], values)
+    assert words == {"Men": "男士", "Women": "女士", "Blue": "蓝色", "Red": "红色", "Maroon": "酒红色"}
+    # What all have, and what too few have, tells nothing.
+    assert learn_words(["a b", "a c", "a c"], [{"x", "y"}, {"x"}, {"x"}]) == {}
+
+
+def test_chinese_words_are_joined_without_a_space() -> None:
+    assert joined(["男士", "蓝色", "t恤"]) == "男士蓝色t恤"
+    assert joined(["men", "blue", "shirts"]) == "men blue shirts"
+    assert joined(["running", "running shoes", ""]) == "running shoes"
 
 
 @pytest.mark.parametrize(
