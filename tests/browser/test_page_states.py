@@ -7,8 +7,8 @@ import threading
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from es_xmodal.errors import ClusterUnreachableError
 from es_xmodal.server.options import parse_keys

@@ -160,7 +160,8 @@ async function more() {
 function busy(on) {
   $("progress").hidden = !on;
   $("results").setAttribute("aria-busy", String(on));
-  $("found").classList.toggle("busy", on);
+  $("found").classList.toggle("busy", on && pages.length > 0);
+  $("found").classList.toggle("first", on && !pages.length);
   if (!on) return;
   $("landing").hidden = true;
   $("found").hidden = false;
