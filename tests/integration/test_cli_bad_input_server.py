@@ -85,11 +85,8 @@ SEARCHES: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "picture of nobody": (["--image", "~nobody-of-that-name/a.jpg"], ("cannot be opened",)),
     "picture's name too long": (["--image", "a" * 5000], ("cannot be opened",)),
     "picture on the web": (
-        ["--image", "https://shop.example/a.jpg"],
-        (
-            "is on the web",
-            "save it, then name",
-        ),
+        ["--image", "http://10.0.0.7/a.jpg"],
+        ("host '10.0.0.7' is not on the public Internet", "picture_hosts"),
     ),
     "picture with a scheme": (["--image", "file:///etc/passwd"], ("file: address, which is never opened",)),
     "broken data": (["--image", "data:image/png;base64,###"], ("broken data: address",)),
@@ -178,7 +175,7 @@ CATALOGUES: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ["catalog.jsonl", "--encoder", "mimi"],
         ("no encoder is called 'mimi' (did you mean 'mini'?)",),
     ),
-    "planned encoder": (["catalog.jsonl", "--encoder", "http:x"], ("is not in this version",)),
+    "no address of a service": (["catalog.jsonl", "--encoder", "http:x"], ("has no address of a service",)),
     "map to no field": (
         ["catalog.jsonl", "--map", "titel=name"],
         ("there is no field titel (the nearest is title",),
