@@ -127,7 +127,13 @@ class OnnxEncoder(Encoder):
 
     def _open(self, name: str) -> Any:
         check_files(self._folder, self._manifest, name)
-        session = open_session(self._folder / name, self.info.spec, self._options, self._manifest.precision)
+        session = open_session(
+            self._folder / name,
+            self.info.spec,
+            self._options,
+            self._manifest.precision,
+            keep_memory=name == PICTURE_FILE,
+        )
         if session.get_providers()[0] == CPU:  # also where CUDA is there and could not be started
             self._runs_on = f"cpu {self._manifest.precision}"
         shape = session.get_outputs()[0].shape

@@ -65,7 +65,9 @@ def _cuda_options(number: int) -> dict[str, Any]:
     return {"device_id": number, "use_tf32": 0}
 
 
-def open_session(path: Path, spec: str, options: EncoderOptions, precision: Precision) -> Any:
+def open_session(
+    path: Path, spec: str, options: EncoderOptions, precision: Precision, *, keep_memory: bool = False
+) -> Any:
     """Open a model.
 
     Args:
@@ -73,6 +75,8 @@ def open_session(path: Path, spec: str, options: EncoderOptions, precision: Prec
         spec: the encoder, for messages.
         options: device and threads.
         precision: of the exported model.
+        keep_memory: keep what a call needed for the next one, which then finds its pages mapped; for inputs
+            that differ in nothing but the size of the batch.
 
     Raises:
         EncoderError: the runtime cannot load it, or not on the device that is asked for.
@@ -84,8 +88,8 @@ def open_session(path: Path, spec: str, options: EncoderOptions, precision: Prec
     session_options.intra_op_num_threads = options.threads or cores()
     session_options.inter_op_num_threads = 1
     session_options.log_severity_level = 3
-    # Shapes vary from call to call: kept arenas would only grow.
-    session_options.enable_cpu_mem_arena = False
+    # Where shapes vary from call to call, as with texts, kept arenas would only grow.
+    session_options.enable_cpu_mem_arena = keep_memory
     # Waiting threads that spin would take the cores from the threads that decode pictures.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [(provider, details), CPU] if provider != CPU else [CPU]
