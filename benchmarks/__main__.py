@@ -24,10 +24,10 @@ from benchmarks.rows import (
 @click.command()
 @click.option("--url", help="An Elasticsearch to use. [default: a local node, started for this]")
 @click.option("--rows", default=4000, show_default=True, help="Products of the ingest and search rows.")
-@click.option("--products", default=100_000, show_default=True, help="Products of the fusion row.")
+@click.option("--products", default=100_000, show_default=True, help="Products of the fusion and edits rows.")
 @click.option(
     "--only",
-    type=click.Choice(["ingest", "search", "own", "fusion", "memory", "adapt", "encoders"]),
+    type=click.Choice(["ingest", "search", "own", "fusion", "memory", "adapt", "encoders", "edits"]),
     multiple=True,
 )
 @click.option("--json-out", type=click.Path(path_type=Path, dir_okay=False))
@@ -80,6 +80,12 @@ def main(
             "fusion": lambda: convex_against_boost(url, place, products=products, queries=50, rounds=3),
             "memory": lambda: ingest_memory(url, place, small=2_000, large=20_000),
         }
+        if "edits" in only:  # a minute and more, so only where it is named
+            from benchmarks.edits import edit_rows
+
+            for one in edit_rows(url, place, products=products):
+                _show(one)
+                done.append(one)
         for name, run in measure.items():
             if not only or name in only:
                 click.echo(f"measuring: {name}", err=True)
