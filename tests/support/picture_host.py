@@ -51,6 +51,11 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Callers hang up; that is no news."""
+
+
 class PictureHost:
     """Answers by path; `requests` tells what came."""
 
@@ -61,9 +66,8 @@ class PictureHost:
         self.open = 0
         self.most_open = 0
         handler = type("Bound", (Handler,), {"host": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = _Server(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
-        self.server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # callers hang up
         self.server.block_on_close = False
 
     @property

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from es_xmodal.catalog import records, source, table
+from es_xmodal.catalog.deletion import Deletion
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.reader import read_catalog
 from es_xmodal.errors import CatalogError
@@ -27,12 +28,13 @@ def read(tmp_path: Path) -> Read:
     def read(text: str, *, encoding: str = "utf-8", **renames: str) -> list[Product | Reject]:
         path = tmp_path / "catalog.csv"
         path.write_bytes(text.encode(encoding))
-        return list(read_catalog(path, renames={k.replace("__", "."): v for k, v in renames.items()}))
+        found = read_catalog(path, renames={k.replace("__", "."): v for k, v in renames.items()})
+        return [row for row in found if not isinstance(row, Deletion)]
 
     return read
 
 
-def product(row: Product | Reject) -> Product:
+def product(row: Product | Deletion | Reject) -> Product:
     assert isinstance(row, Product), row
     return row
 

@@ -38,7 +38,10 @@ def write(tmp_path: Path) -> Write:
 
 def titles(path: Path, **options: Any) -> list[str]:
     """Title of each product, code of each reject."""
-    return [r.title if isinstance(r, Product) else f"!{r.code}" for r in read_catalog(path, **options)]
+    return [
+        r.title if isinstance(r, Product) else f"!{r.code if isinstance(r, Reject) else 'deleted'}"
+        for r in read_catalog(path, **options)
+    ]
 
 
 def error(path: Path, **options: Any) -> str:

@@ -367,6 +367,7 @@ def test_documents_are_json_and_give_the_row_back(row: dict[str, Any]) -> None:
     if isinstance(parsed, Reject):
         assert json.loads(parsed.to_json())["reason"] == parsed.reason
         return
+    assert isinstance(parsed, Product), "no row of these says that it is deleted"
     document = to_document(parsed)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     written = write_images(parsed.images, parsed.image_notes)

@@ -14,11 +14,12 @@ from es_xmodal.encoders.base import EncoderOptions
 from es_xmodal.encoders.clip.pixels import PixelRecipe
 from es_xmodal.encoders.onnx import session
 from es_xmodal.encoders.onnx.encoder import alike, batch_for
-from es_xmodal.encoders.onnx.manifest import Checked, Manifest, Text, check_files, read_manifest, sha256_of
+from es_xmodal.encoders.onnx.manifest import Checked, Manifest, Text, check_files, read_manifest
 from es_xmodal.encoders.onnx.session import OutOfMemoryError, choose_provider, cores, run
 from es_xmodal.encoders.onnx.tokens import Reader
 from es_xmodal.encoders.registry import MANIFEST, load_encoder
 from es_xmodal.errors import EncoderError, EncoderSpecError, MissingExtraError
+from es_xmodal.resources import sha256_of
 
 pytestmark = pytest.mark.unit
 

@@ -43,7 +43,8 @@ def pauses() -> list[float]:
 @pytest.fixture
 def web(pauses: list[float]) -> Iterator[WebPictures]:
     options = WebOptions(allow_hosts=LOCAL, read_timeout_s=0.5, total_timeout_s=1.0, attempts=3)
-    pictures = WebPictures(options, limits=PictureLimits(max_bytes=200_000, video_max_bytes=300_000), sleep=pauses.append)
+    limits = PictureLimits(max_bytes=200_000, video_max_bytes=300_000)
+    pictures = WebPictures(options, limits=limits, sleep=pauses.append)
     yield pictures
     pictures.close()
 
