@@ -67,7 +67,7 @@ WITHOUT_A_CLUSTER = {
     "weight no number": (["search", "mug", "--weight", "image=lots"], "'image=lots' is not a weight"),
     "weight NaN": (["search", "mug", "--weight", "image=nan"], "weights.image: a weight is a number"),
     "weight negative": (["search", "mug", "--weight", "image=-1"], "weights.image: a weight is"),
-    "weight of no leg": (["search", "mug", "--weight", "imag=1"], "lexical, text, image, visual, fused, ocr)"),
+    "weight of no leg": (["search", "mug", "--weight", "imag=1"], "text, image, visual, fused, ocr)"),
     "filter no pair": (["search", "mug", "--filter", "brand"], "'brand' is not a filter (write FIELD=VALUE)"),
     "filter no value": (["search", "mug", "--filter", "brand="], "filters.brand: a value is missing"),
     "filter range": (["search", "mug", "--filter", "price=9..1"], "the range 9..1 is upside down"),
