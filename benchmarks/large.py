@@ -15,7 +15,7 @@ from benchmarks.shop import FreeEncoder, parts_for
 from es_xmodal._version import __version__
 from es_xmodal.encoders.base import EncoderInfo, Space
 from es_xmodal.index.body import IndexOptions, build_body, layout_of, with_meta
-from es_xmodal.index.meta import Builder, EncoderMeta, IndexMeta, LegCalibration, SpaceMeta
+from es_xmodal.index.meta import Builder, EncoderMeta, IndexMeta, LegCalibration
 from es_xmodal.ingest.document import as_base64, as_floats, dump_json
 from es_xmodal.ingest.pipeline import Parts
 from es_xmodal.search.engine import Searcher
@@ -95,12 +95,7 @@ def _meta(parts: Parts, info: EncoderInfo, body: dict[str, Any]) -> IndexMeta:
         index=INDEX,
         version=__version__,
         state="complete",
-        encoder=EncoderMeta(
-            spec=info.spec,
-            fingerprint=info.fingerprint,
-            text_space=info.text_space,
-            spaces={space.name: SpaceMeta(dim=space.dim) for space in info.spaces},
-        ),
+        encoder=EncoderMeta.of(info),
         text_fingerprint=parts.analyzer.fingerprint,
         layout=layout_of(body),
         created="2026-01-01T00:00:00+00:00",

@@ -25,7 +25,7 @@ from es_xmodal.cluster.search import search
 from es_xmodal.encoders.base import EncoderInfo, Space
 from es_xmodal.evaluation.recall import measure_recall
 from es_xmodal.index.body import IndexOptions, build_body, layout_of, with_meta
-from es_xmodal.index.meta import Builder, EncoderMeta, IndexMeta, SpaceMeta
+from es_xmodal.index.meta import Builder, EncoderMeta, IndexMeta
 from es_xmodal.index.scratch import settle
 from es_xmodal.ingest.document import as_base64, as_floats, dump_json
 from es_xmodal.query.legs import VectorLeg
@@ -98,12 +98,7 @@ def _meta(name: str, info: EncoderInfo, layout: str) -> IndexMeta:
         index=name,
         version=__version__,
         state="complete",
-        encoder=EncoderMeta(
-            spec=info.spec,
-            fingerprint=info.fingerprint,
-            text_space=info.text_space,
-            spaces={space.name: SpaceMeta(dim=space.dim) for space in info.spaces},
-        ),
+        encoder=EncoderMeta.of(info),
         text_fingerprint="drawn",
         layout=layout,
         created="2026-01-01T00:00:00+00:00",

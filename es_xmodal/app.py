@@ -342,7 +342,7 @@ class Shop:
             sort: `price`, `-price`, several, or objects: over the candidates, with the score still reported.
             collapse: all variants of a product (`group_id`) are one hit.
             size: hits on one page.
-            fusion: `convex` or `boost`.
+            fusion: `convex`, `rrf`, `boost`, `server-linear` or `server-rrf`; see `Query`.
             weights: leg name to weight, over the defaults.
             lexical_query: the shop's own Query DSL as the lexical leg; `{{query}}` in it is the text.
             cutoff: spreads above unrelated pairs that a hit must reach in one leg; None: no cut-off.

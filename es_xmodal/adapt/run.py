@@ -242,7 +242,7 @@ class _Run:
                 (place / REPORT).write_text(text, encoding="utf-8")
                 self._draw(report, place / CHART)
                 _replace(out, place)
-            except BaseException:
+            except BaseException:  # also Ctrl-C: leave no half-written folder behind
                 shutil.rmtree(place, ignore_errors=True)
                 raise
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
+from es_xmodal.cli.common import echo_json, index_option, json_option, rename_pair, settings_for, url_option
 from es_xmodal.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _options(settings: Settings, asked: dict[str, Any]) -> Any:
     return IngestOptions(
         catalog=asked["catalog"],
         index=asked["index"],
-        renames=dict(_rename(one) for one in asked["maps"]),
+        renames=dict(rename_pair(one) for one in asked["maps"]),
         rejects=asked["rejects"],
         rebuild=asked["rebuild"],
         vector_index=settings.vector_index,
@@ -177,13 +177,6 @@ def _role(text: str) -> tuple[str, float]:
         raise SettingsError(
             f"--role-weight {text!r} is no pair", hint="write --role-weight detail=.5"
         ) from None
-
-
-def _rename(text: str) -> tuple[str, str]:
-    field, sign, name = text.partition("=")
-    if not sign or not field.strip() or not name.strip():
-        raise SettingsError(f"--map {text!r} is no pair", hint="write --map title=name")
-    return field.strip(), name.strip()
 
 
 @contextmanager

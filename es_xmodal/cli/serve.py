@@ -50,12 +50,23 @@ def serve(index: str, encoder: str | None, profile: Path | None, url: str | None
     from es_xmodal.server.run import start
 
     settings = settings_for(url, profile=profile)
+    _log_to_stderr()
     with contextlib.closing(_listen(options.host, options.port)) as listener:
         click.echo(f"http://{_shown(listener)} serves the index {index}", err=True)
         config = start(options, settings, index=index, encoder=encoder)
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
     return 0
+
+
+def _log_to_stderr() -> None:
+    """A line for each request, also without --verbose: whoever runs a service wants to see that it works."""
+    logger = logging.getLogger("es_xmodal.server")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def server_options(asked: Mapping[str, Any], environment: Mapping[str, str]) -> Any:

@@ -17,7 +17,7 @@ from es_xmodal.encoders.base import EncoderInfo
 from es_xmodal.errors import ClusterAnswerError, IndexBusyError, IndexStateError
 from es_xmodal.index.body import IndexOptions, build_body, layout_of, with_meta
 from es_xmodal.index.builder import forget, new_builder
-from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, LegCalibration, OcrMeta, SpaceMeta
+from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, LegCalibration, OcrMeta
 from es_xmodal.index.names import physical_name, writer_alias
 from es_xmodal.index.target import find_indices, target_of
 from es_xmodal.index.versions import Version, busy, delete, list_versions, prune, serving_version, swap
@@ -277,12 +277,7 @@ def _new_meta(blueprint: Blueprint, index: str, builder: Builder) -> IndexMeta:
         index=index,
         version=__version__,
         state="building",
-        encoder=EncoderMeta(
-            spec=info.spec,
-            fingerprint=info.fingerprint,
-            text_space=info.text_space,
-            spaces={s.name: SpaceMeta(dim=s.dim, similarity=s.similarity) for s in info.spaces},
-        ),
+        encoder=EncoderMeta.of(info),
         text_fingerprint=blueprint.text_fingerprint,
         ocr=blueprint.ocr,
         layout=layout_of(blueprint.body),

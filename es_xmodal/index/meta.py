@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from es_xmodal.encoders.base import EncoderInfo
 from es_xmodal.errors import FingerprintMismatchError, ForeignIndexError, IndexStateError, SettingsError
 from es_xmodal.index.combining import Combining, parse_combining
 
@@ -31,6 +32,16 @@ class EncoderMeta:
     fingerprint: str
     text_space: str | None
     spaces: Mapping[str, SpaceMeta]
+
+    @classmethod
+    def of(cls, info: EncoderInfo) -> EncoderMeta:
+        """Return what an index keeps of its encoder."""
+        return cls(
+            spec=info.spec,
+            fingerprint=info.fingerprint,
+            text_space=info.text_space,
+            spaces={one.name: SpaceMeta(dim=one.dim, similarity=one.similarity) for one in info.spaces},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -277,23 +277,7 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
     """
     one_leg = FUSED in fields_of(view.fields)
     weights = (profile.fused_weights if one_leg else profile.weights)(query, signals.terms)
-    legs: list[Leg] = []
-    identifiers = possible_identifiers(query.text)
-    if identifiers and "identifier" in weights and "identifier_keys" in view.fields:
-        clause: Body = {"constant_score": {"filter": {"terms": {"identifier_keys": list(identifiers)}}}}
-        legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
-    if query.text and "lexical" in weights:
-        missing = {READ_FIELD} - view.fields.keys()
-        legs.append(_lexical_leg(query, signals, weights["lexical"], profile, missing))
-    legs += vector_legs(signals, weights, view, query.mode)
-    read = ocr_leg(signals, weights[OCR], view) if OCR in weights else None
-    legs += [read] if read else []
-    if not legs:
-        raise QueryError(
-            f"no leg can answer a query of mode {query.mode}",
-            field="weights",
-            hint=f"give one of these legs a weight above 0: {', '.join(_possible(query, view))}",
-        )
+    legs = _legs(query, signals, view, profile, weights)
     if query.collapse:
         check_collapse(view.fields)
     conditions = _conditions(query, view)
@@ -322,6 +306,30 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
             *_unheard(query, signals, legs),
         ),
     )
+
+
+def _legs(
+    query: Query, signals: Signals, view: IndexView, profile: Profile, weights: Mapping[str, float]
+) -> list[Leg]:
+    """The legs that have something to say; there is at least one."""
+    legs: list[Leg] = []
+    identifiers = possible_identifiers(query.text)
+    if identifiers and "identifier" in weights and "identifier_keys" in view.fields:
+        clause: Body = {"constant_score": {"filter": {"terms": {"identifier_keys": list(identifiers)}}}}
+        legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
+    if query.text and "lexical" in weights:
+        missing = {READ_FIELD} - view.fields.keys()
+        legs.append(_lexical_leg(query, signals, weights["lexical"], profile, missing))
+    legs += vector_legs(signals, weights, view, query.mode)
+    read = ocr_leg(signals, weights[OCR], view) if OCR in weights else None
+    legs += [read] if read else []
+    if not legs:
+        raise QueryError(
+            f"no leg can answer a query of mode {query.mode}",
+            field="weights",
+            hint=f"give one of these legs a weight above 0: {', '.join(_possible(query, view))}",
+        )
+    return legs
 
 
 def _conditions(query: Query, view: IndexView) -> list[tuple[Filter | None, Body]]:

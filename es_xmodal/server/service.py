@@ -106,6 +106,8 @@ class Service:
 
     def search(self, query: Query, *, cursor: str | None = None, explained: bool = False) -> dict[str, Any]:
         """Search, and write the answer as the command line does, with highlights that are safe in a page."""
+        if self.options.log_queries:
+            _log.info("search for %r", query.text)
         result = self.shop.search(query, cursor=cursor)
         self._count(result)
         answer = result.to_json()
@@ -138,10 +140,6 @@ class Service:
             self.metrics.stages.labels(stage).observe(seconds)
         for leg, seconds in result.timings.legs.items():
             self.metrics.legs.labels(leg).observe(seconds)
-        if self.options.log_queries:
-            _log.info(
-                "search of class %s: %d hits in %.0f ms", result.query_class, len(result.hits), result.took_ms
-            )
 
 
 def as_html(marked: str) -> str:

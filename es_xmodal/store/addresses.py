@@ -9,32 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from pathlib import Path
-from types import TracebackType
 
 from es_xmodal.media.web import Known
+from es_xmodal.store.base import Store
 from es_xmodal.store.environment import Environment
 
 _TOGETHER = 256
 """Entries a transaction, which waits for the disk. What a killed process had not written is asked again."""
 
 
-class AddressStore:
+class AddressStore(Store):
     """Addresses of pictures and what is known of them; a context manager, safe in threads and processes."""
 
     def __init__(self, environment: Environment) -> None:
-        self._environment = environment
+        super().__init__(environment)
         self._new: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
-
-    @classmethod
-    def open(cls, path: Path) -> AddressStore:
-        """Open the store in this folder, which is made when it is missing.
-
-        Raises:
-            StoreError: it cannot be made, or it is damaged.
-        """
-        return cls(Environment(path))
 
     def get(self, url: str) -> Known | None:
         """Return what is known of an address; None where it was never asked, or the entry is damaged.
@@ -74,21 +64,13 @@ class AddressStore:
             StoreError: the store cannot be written.
         """
         self._write()
-        self._environment.close()
+        super().close()
 
     def _write(self) -> None:
         with self._lock:
             new, self._new = self._new, {}
             if new:
                 self._environment.put_many(list(new.items()))
-
-    def __enter__(self) -> AddressStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _key(url: str) -> bytes:

@@ -12,17 +12,14 @@ import json
 import logging
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from es_xmodal.errors import StoreError
-from es_xmodal.store.environment import Environment
+from es_xmodal.store.base import Store, check_keys
 
 _log = logging.getLogger(__name__)
 
-KEY_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 1 << 20
 _MAGIC: Final = b"ext"
 _VERSION: Final = 1
@@ -39,27 +36,12 @@ def text_key(*, fingerprint: str, content: str) -> bytes:
     return hashlib.sha256(json.dumps([fingerprint, "words", content]).encode("ascii")).digest()
 
 
-class TextStore:
+class TextStore(Store):
     """The texts that this machine has read before; a context manager.
 
     Use it from any thread and any process. Every value carries a checksum: one that is damaged counts as
     missing, and storing it again repairs it.
     """
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-
-    @classmethod
-    def open(cls, path: Path) -> TextStore:
-        """Open the store in this folder, which is made when it is missing.
-
-        Args:
-            path: a folder on a local disk.
-
-        Raises:
-            StoreError: it cannot be made, or it is damaged.
-        """
-        return cls(Environment(path))
 
     def get_many(self, keys: Sequence[bytes]) -> list[str | None]:
         """Return the text of each key, or None where there is none.
@@ -73,7 +55,7 @@ class TextStore:
         Raises:
             StoreError: the store cannot be read.
         """
-        _check_keys(keys)
+        check_keys(keys, of="store of texts")
         values = self._environment.get_many(keys)
         return [
             None if value is None else _checked(key, value) for key, value in zip(keys, values, strict=True)
@@ -88,7 +70,7 @@ class TextStore:
         Raises:
             StoreError: the store cannot be written, or a text is too long.
         """
-        _check_keys(items)
+        check_keys(items, of="store of texts")
         if items:
             self._environment.put_many([(key, _packed(text)) for key, text in items.items()])
 
@@ -99,24 +81,6 @@ class TextStore:
             StoreError: the store cannot be read.
         """
         return self._environment.stats()[0]
-
-    def close(self) -> None:
-        """Close the store; closing it twice does nothing."""
-        self._environment.close()
-
-    def __enter__(self) -> TextStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _check_keys(keys: Iterable[bytes]) -> None:
-    for key in keys:
-        if len(key) != KEY_BYTES:
-            raise StoreError(f"a key of the store of texts has {len(key)} bytes instead of {KEY_BYTES}")
 
 
 def _packed(text: str) -> bytes:

@@ -13,21 +13,18 @@ import json
 import logging
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Final, Literal
 
 import numpy as np
 
 from es_xmodal.errors import StoreError
-from es_xmodal.store.environment import Environment
+from es_xmodal.store.base import Store, check_keys
 from es_xmodal.vectors import MAX_DIM, Vector
 
 _LOG = logging.getLogger(__name__)
 
-KEY_BYTES: Final = 32
 _MAGIC: Final = b"exv"
 _VERSION: Final = 1
 _HEADER: Final = struct.Struct("<3sBI")
@@ -60,28 +57,13 @@ def vector_key(*, fingerprint: str, space: str, kind: Literal["picture", "text"]
     return hashlib.sha256(parts.encode("ascii")).digest()
 
 
-class VectorStore:
+class VectorStore(Store):
     """The vectors that this machine has computed before; a context manager.
 
     Use it from any thread and any process; a process that was forked from one with an open store may go on
     using it. Every value carries a checksum: one that is damaged counts as missing, and storing it again
     repairs it.
     """
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-
-    @classmethod
-    def open(cls, path: Path) -> VectorStore:
-        """Open the store in this folder, which is made when it is missing.
-
-        Args:
-            path: a folder on a local disk.
-
-        Raises:
-            StoreError: it cannot be made, or it is damaged.
-        """
-        return cls(Environment(path))
 
     def get_many(self, keys: Sequence[bytes]) -> list[Vector | None]:
         """Return the vector of each key, or None where there is none.
@@ -95,7 +77,7 @@ class VectorStore:
         Raises:
             StoreError: the store cannot be read.
         """
-        _check_keys(keys)
+        check_keys(keys, of="vector store")
         values = self._environment.get_many(keys)
         return [
             None if value is None else self._checked(key, value)
@@ -111,7 +93,7 @@ class VectorStore:
         Raises:
             StoreError: the store cannot be written, or a vector is not finite.
         """
-        _check_keys(items)
+        check_keys(items, of="vector store")
         if items:
             self._environment.put_many([(key, _packed(vector)) for key, vector in items.items()])
 
@@ -124,29 +106,11 @@ class VectorStore:
         entries, used_bytes = self._environment.stats()
         return StoreStats(entries=entries, used_bytes=used_bytes)
 
-    def close(self) -> None:
-        """Close the store; closing it twice does nothing."""
-        self._environment.close()
-
-    def __enter__(self) -> VectorStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _checked(self, key: bytes, value: bytes) -> Vector | None:
         vector = _unpacked(value)
         if vector is None:
             _LOG.warning("entry %s of the vector store is damaged; it is computed again", key.hex()[:16])
         return vector
-
-
-def _check_keys(keys: Iterable[bytes]) -> None:
-    for key in keys:
-        if len(key) != KEY_BYTES:
-            raise StoreError(f"a key of the vector store has {len(key)} bytes instead of {KEY_BYTES}")
 
 
 def _packed(vector: Vector) -> bytes:

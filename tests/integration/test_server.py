@@ -480,6 +480,21 @@ def test_a_process_listens_answers_and_ends_cleanly(process: Callable[..., Any])
     assert "Traceback" not in service.communicate(timeout=60)[1]
 
 
+def test_a_process_logs_requests_and_words_only_when_asked(process: Callable[..., Any]) -> None:
+    said = {}
+    for option in ("", "--log-queries"):
+        service = process("--port", "0", *filter(None, [option]))
+        url = service.stderr.readline().split()[0]
+        body = {"text": "unspeakable mug", "weights": {"text": 0, "image": 0}}
+        answer = httpx.post(f"{url}/search", json=body, headers={"x-request-id": "mine-7"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        service.send_signal(signal.SIGTERM)
+        said[option] = service.communicate(timeout=60)[1]
+        assert re.search(r"POST /search 200 \d+ ms mine-7", said[option])
+    assert "unspeakable" not in said[""]
+    assert "unspeakable mug" in said["--log-queries"]
+
+
 def test_a_process_without_a_key_stays_on_loopback(process: Callable[..., Any]) -> None:
     refused = process("--host", "0.0.0.0", "--port", "0")
     said = refused.communicate(timeout=120)[1]

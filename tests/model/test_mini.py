@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from es_xmodal.encoders.base import Encoder
-from es_xmodal.encoders.mini import load_mini
+from es_xmodal.encoders.base import Encoder, EncoderOptions
+from es_xmodal.encoders.mini import load, load_mini
 from es_xmodal.encoders.mini.files import DATA, MANIFEST, check_files
 from es_xmodal.encoders.registry import load_encoder
 from es_xmodal.errors import EncoderError, PictureError
@@ -219,3 +219,19 @@ def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     with pytest.raises(EncoderError, match="cannot read"):
         load_mini(tmp_path)
+
+
+def test_mini_obeys_threads_and_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    threads: list[int] = []
+    real = onnxruntime.InferenceSession
+
+    def session(path: str, options: onnxruntime.SessionOptions, **more: object) -> object:
+        threads.append(options.intra_op_num_threads)
+        return real(path, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    encoder = load("", EncoderOptions(threads=1, batch_size=5))
+    assert set(threads) == {1}
+    assert encoder.batch_size == 5

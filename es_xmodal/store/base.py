@@ -1,0 +1,69 @@
+"""What all stores of this machine have in common: a folder, keys of one length, a context manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, TypeVar
+
+from es_xmodal.errors import StoreError
+from es_xmodal.store.environment import Environment
+
+KEY_BYTES: Final = 32
+
+_Self = TypeVar("_Self", bound="Store")
+
+
+class Store:
+    """A store in one folder; a context manager. Use it from any thread and any process.
+
+    Args:
+        environment: the folder's LMDB.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    @classmethod
+    def open(cls: type[_Self], path: Path) -> _Self:
+        """Open the store in this folder, which is made when it is missing.
+
+        Args:
+            path: a folder on a local disk.
+
+        Raises:
+            StoreError: it cannot be made, or it is damaged.
+        """
+        return cls(Environment(path))
+
+    def close(self) -> None:
+        """Close the store; closing it twice does nothing.
+
+        Raises:
+            StoreError: what waited could not be written.
+        """
+        self._environment.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_keys(keys: Iterable[bytes], *, of: str) -> None:
+    """Refuse keys of another length.
+
+    Args:
+        keys: some keys.
+        of: the store, for the message.
+
+    Raises:
+        StoreError: a key is too short or too long.
+    """
+    for key in keys:
+        if len(key) != KEY_BYTES:
+            raise StoreError(f"a key of the {of} has {len(key)} bytes instead of {KEY_BYTES}")
