@@ -25,7 +25,7 @@ from benchmarks.rows import Row
 from es_xmodal.encoders.base import Encoder, EncoderOptions
 from es_xmodal.encoders.registry import load_encoder
 from es_xmodal.ingest.ahead import ahead
-from es_xmodal.ingest.pipeline import MAX_WORKERS
+from es_xmodal.ingest.engine import MAX_WORKERS
 from es_xmodal.media.picture import decode_picture
 
 ARCH = "ViT-B-32"

@@ -196,7 +196,7 @@ def fetched(settings: Settings, source: str | bytes) -> str | bytes:
 
 def _ocr_parts(settings: Settings, stack: ExitStack) -> OcrParts:
     """Each thread that loads rows reads with one core: they share the machine with the encoder."""
-    from es_xmodal.ingest.pipeline import MAX_WORKERS
+    from es_xmodal.ingest.engine import MAX_WORKERS
     from es_xmodal.ingest.words import OcrParts
     from es_xmodal.store.texts import TextStore
 

@@ -26,7 +26,7 @@ from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.vector_index import vector_index_for
 
 if TYPE_CHECKING:
-    from es_xmodal.ingest.pipeline import IngestOptions, Parts
+    from es_xmodal.ingest.options import IngestOptions, Parts
 
 ASK_TIMEOUT_S = 60.0
 

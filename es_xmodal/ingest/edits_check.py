@@ -10,7 +10,7 @@ from es_xmodal.catalog.product import REJECT_KEYS
 from es_xmodal.errors import CatalogError, SettingsError
 
 if TYPE_CHECKING:
-    from es_xmodal.ingest.pipeline import IngestOptions
+    from es_xmodal.ingest.options import IngestOptions
 
 DELETE_LIMIT_PERCENT: Final = 50.0
 """`delete_missing` refuses to delete more of an index than that, unless it is told another number."""

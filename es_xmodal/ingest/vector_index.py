@@ -12,7 +12,7 @@ from es_xmodal.index.quantisation import AUTO, KINDS, Choice, Facts, FieldFacts,
 from es_xmodal.index.target import Target
 
 if TYPE_CHECKING:
-    from es_xmodal.ingest.pipeline import IngestOptions, Parts
+    from es_xmodal.ingest.options import IngestOptions, Parts
 
 
 def vector_index_for(
