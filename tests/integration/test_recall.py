@@ -13,7 +13,7 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.client import connect
 from es_xmodal.errors import ClusterAnswerError, IndexStateError, SettingsError
-from es_xmodal.evaluation import recall
+from es_xmodal.evaluation import recall, recall_sample
 from es_xmodal.evaluation.recall import RecallReport, measure_recall
 from es_xmodal.index import scratch
 from es_xmodal.settings import load_settings
@@ -57,7 +57,7 @@ def client(es_url: str) -> Iterator[Elasticsearch]:
 
 @pytest.fixture(autouse=True)
 def few_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall, "QUERIES", 8)
+    monkeypatch.setattr(recall_sample, "QUERIES", 8)
 
 
 @pytest.fixture
