@@ -1,18 +1,21 @@
 """Settings: where they come from, what they may be, and how secrets stay hidden.
 
-Order, the first that speaks wins: arguments, environment (`ES_XMODAL_URL` and so on), the file named by
-`ES_XMODAL_CONFIG` or `es_xmodal.toml` in the working directory, defaults.
+Order, the first that speaks wins: arguments, environment (`ES_XMODAL_URL` and so on; an empty variable is as
+good as none), the file named by `ES_XMODAL_CONFIG` or `es_xmodal.toml` in the working directory, defaults.
+A secret may also stand in a file of its own, as containers get theirs: `ES_XMODAL_PASSWORD_FILE` names it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +27,7 @@ from es_xmodal.errors import SettingsError
 
 CONFIG_VARIABLE = "ES_XMODAL_CONFIG"
 CONFIG_FILE = "es_xmodal.toml"
+PREFIX = "ES_XMODAL_"
 
 VectorIndex = Literal[
     "auto",
@@ -45,7 +49,7 @@ class Settings(BaseSettings):
     `repr` and every dump show secrets as asterisks.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ES_XMODAL_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     url: str | None = Field(default=None, description="Elasticsearch; none: the running local node")
     api_key: SecretStr | None = Field(default=None, description="base64 API key, as Kibana shows it")
@@ -77,6 +81,8 @@ class Settings(BaseSettings):
     video_max_bytes: int = Field(
         default=200 * 1024 * 1024, ge=1, le=4 * 1024**3, description="a larger video is not read"
     )
+    audit: bool = Field(default=True, description="record ingests in an index, for Kibana")
+    audit_index: str = Field(default="es-xmodal-ingests", description="that index, alias or data stream")
     window: int = Field(default=100, ge=10, le=1000, description="candidates a leg")
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("es_xmodal", appauthor=False)),
@@ -132,7 +138,53 @@ class Settings(BaseSettings):
         """Arguments, then the environment, then the file."""
         named = os.environ.get(CONFIG_VARIABLE)
         file = TomlConfigSettingsSource(settings_cls, toml_file=named or CONFIG_FILE)
-        return init_settings, env_settings, file
+        return init_settings, env_settings, _SecretFiles(settings_cls), file
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from the files that `ES_XMODAL_..._FILE` name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The secret of one field; None where no file is named, or where the field is no secret."""
+        is_secret = SecretStr in get_args(field.annotation)
+        name = f"{PREFIX}{field_name.upper()}"
+        return (secret_file(name, os.environ) if is_secret else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All secrets that stand in files."""
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def secret_file(variable: str, environment: Mapping[str, str]) -> str | None:
+    """Read a secret from the file that `VARIABLE_FILE` names.
+
+    Args:
+        variable: that would hold the secret itself.
+        environment: of the process.
+
+    Returns:
+        What the file holds, without white space around it; None where no file is named.
+
+    Raises:
+        SettingsError: both variables are set, or the file is empty or cannot be read.
+    """
+    named = environment.get(f"{variable}_FILE")
+    if not named:
+        return None
+    if environment.get(variable):
+        raise SettingsError(f"{variable} and {variable}_FILE exclude each other", hint="set one of them")
+    try:
+        secret = Path(named).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise SettingsError(f"{variable}_FILE: {named} cannot be read: {reason}") from None
+    if not secret:
+        raise SettingsError(f"{variable}_FILE: {named} is empty", hint="write the secret into it")
+    return secret
 
 
 def load_settings(**given: Any) -> Settings:

@@ -15,6 +15,7 @@ import click
 
 from es_xmodal.cli.common import index_option, profile_option, settings_for, url_option
 from es_xmodal.errors import MissingExtraError, SettingsError
+from es_xmodal.settings import secret_file
 
 PREFIX = "ES_XMODAL_SERVER_"
 
@@ -87,9 +88,9 @@ def server_options(asked: Mapping[str, Any], environment: Mapping[str, str]) -> 
     given: dict[str, Any] = {}
     for one in fields(ServerOptions):
         text = environment.get(f"{PREFIX}{one.name.upper()}")
-        if text is not None and one.name == "keys":
-            given["keys"] = parse_keys(text)
-        elif text is not None:
+        if one.name == "keys":
+            given["keys"] = parse_keys(secret_file(f"{PREFIX}KEYS", environment) or text or "")
+        elif text:
             given[one.name] = _read(one.name, text, one.default)
     given |= {name: value for name, value in asked.items() if value not in (None, ())}
     return ServerOptions(**given)

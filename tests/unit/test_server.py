@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -98,6 +99,17 @@ def test_options_come_from_the_command_line_then_the_environment() -> None:
     for name, text in (("RUNNING", "many"), ("LOG_QUERIES", "perhaps")):
         with pytest.raises(SettingsError, match=f"ES_XMODAL_SERVER_{name}"):
             server_options({}, {f"ES_XMODAL_SERVER_{name}": text})
+    assert (
+        server_options({}, {"ES_XMODAL_SERVER_RUNNING": "", "ES_XMODAL_SERVER_KEYS": ""}) == ServerOptions()
+    )
+
+
+def test_keys_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"admin:{ADMIN}\n", encoding="utf-8")
+    environment = {"ES_XMODAL_SERVER_KEYS_FILE": str(tmp_path / "keys")}
+    assert role_of(server_options({}, environment).keys, ADMIN) == "admin"
+    with pytest.raises(SettingsError, match="exclude each other"):
+        server_options({}, {**environment, "ES_XMODAL_SERVER_KEYS": f"search:{ADMIN}"})
 
 
 # --- the gate -------------------------------------------------------------------------------------------

@@ -87,3 +87,56 @@ def test_broken_toml() -> None:
     Path("es_xmodal.toml").write_text("url = ")
     with pytest.raises(SettingsError, match="not valid TOML"):
         load_settings()
+
+
+def test_a_secret_stands_in_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("api_key", "password"):
+        (tmp_path / name).write_text(f" {name}-hunter2\n", encoding="utf-8")
+        monkeypatch.setenv(f"ES_XMODAL_{name.upper()}_FILE", str(tmp_path / name))
+        settings = load_settings(username="me" if name == "password" else None)
+        found = getattr(settings, name)
+        assert found.get_secret_value() == f"{name}-hunter2"
+        assert "hunter2" not in repr(settings)
+        monkeypatch.delenv(f"ES_XMODAL_{name.upper()}_FILE")
+
+
+def test_only_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "window").write_text("50")
+    monkeypatch.setenv("ES_XMODAL_WINDOW_FILE", str(tmp_path / "window"))
+    assert load_settings().window == 100
+
+
+@pytest.mark.parametrize(
+    ("content", "both", "says"),
+    [
+        (b"hunter2", True, "exclude each other"),
+        (b" \n", False, "is empty"),
+        (b"\xff\xfehunter2", False, "not text in UTF-8"),
+        (None, False, "No such file"),
+    ],
+)
+def test_a_secret_file_that_is_none(
+    content: bytes | None, both: bool, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    monkeypatch.setenv("ES_XMODAL_API_KEY_FILE", str(tmp_path / "key"))
+    if both:
+        monkeypatch.setenv("ES_XMODAL_API_KEY", "hunter2")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert says in str(caught.value)
+    assert "ES_XMODAL_API_KEY_FILE" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_empty_variables_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_KEY", "USERNAME", "PASSWORD", "WINDOW", "CA_CERTS"):
+        monkeypatch.setenv(f"ES_XMODAL_{name}", "")
+    settings = load_settings(api_key="k")
+    assert (settings.username, settings.password, settings.window, settings.ca_certs) == (
+        None,
+        None,
+        100,
+        None,
+    )
