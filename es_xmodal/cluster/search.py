@@ -95,13 +95,14 @@ def search(
     return found
 
 
-def open_point(client: Elasticsearch, index: str, *, keep_s: int) -> str:
+def open_point(client: Elasticsearch, index: str, *, keep_s: int, shard: int | None = None) -> str:
     """Open a point in time: the index as it is now, whatever is written afterwards.
 
     Args:
         client: see `connect`.
         index: index or alias.
         keep_s: seconds that the server keeps it after the last search on it.
+        shard: this shard alone; None: all.
 
     Returns:
         Its id.
@@ -109,8 +110,10 @@ def open_point(client: Elasticsearch, index: str, *, keep_s: int) -> str:
     Raises:
         ClusterError: the server does not open it.
     """
+    preference = None if shard is None else f"_shards:{shard}"
     with cluster_errors(client, f"opening a point in time of {index}"):
-        return str(client.open_point_in_time(index=index, keep_alive=f"{keep_s}s").body["id"])
+        answer = client.open_point_in_time(index=index, keep_alive=f"{keep_s}s", preference=preference)
+        return str(answer.body["id"])
 
 
 def close_point(client: Elasticsearch, point: str) -> None:
