@@ -37,7 +37,7 @@ def clean_text(s: str) -> str:
     Returns:
         A string that can be encoded; cleaning it again changes nothing.
     """
-    if _SUSPECT.search(s) is None:
+    if s.isprintable() or _SUSPECT.search(s) is None:  # nothing suspect is printable
         return s
     s = _TERMINAL_SEQUENCE.sub("", s)
     s = _BLANK.sub(" ", _LINE_END.sub("\n", s))
@@ -54,6 +54,8 @@ def clean_line(s: str) -> str:
     Returns:
         The cleaned string without blanks at its ends; full-width and no-break blanks inside stay.
     """
+    if s.isprintable() and "  " not in s:
+        return s.strip()
     return _BLANKS.sub(" ", clean_text(s)).strip()
 
 

@@ -61,7 +61,7 @@ def to_document(p: Product) -> dict[str, Any]:
         "collapse_key": collapse_key(p),
         "extra": dict(p.extra),
     }
-    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+    return {name: value for name, value in fields.items() if value or value == 0}  # a price of 0, False
 
 
 def from_document(source: Mapping[str, Any]) -> dict[str, Any]:

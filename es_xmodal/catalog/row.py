@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from es_xmodal.catalog.clean import clean_line, clean_text
@@ -25,6 +27,22 @@ from es_xmodal.catalog.values import (
 )
 
 _DOTTED: Final = re.compile(r"(attributes|identifiers)\.(.+)", re.DOTALL)
+_REMEMBERED_CHARS: Final = 2_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Names:
+    """What follows from the names of a row's fields alone; most rows of a catalogue have the same."""
+
+    odd: bool
+    """Some of them must be cleaned."""
+    dotted: bool
+    """Some of them belong into `attributes` or `identifiers`."""
+    titles: tuple[tuple[str, str], ...]
+    """Field and language."""
+    descriptions: tuple[tuple[str, str], ...]
+    extra: tuple[str, ...]
+    """Fields that the format does not know."""
 
 
 def parse_row(
@@ -43,10 +61,14 @@ def parse_row(
     try:
         if not isinstance(row, dict):
             raise FieldProblem("", "not_an_object", f"a row must be an object, this is {show(row)}")
-        cleaned = _nested(_clean_names(row))
+        names = _names(row)
+        cleaned = row
+        if names.odd or names.dotted:
+            cleaned = _nested(_clean_names(row))
+            names = _names(cleaned)
         if is_deletion(cleaned):
             return Deletion(id=_id(cleaned, sources or {}), line=line, row=row)
-        return _product(cleaned, line, sources or {})
+        return _product(cleaned, names, line, sources or {})
     except FieldProblem as problem:
         return reject_of(row, problem, line)
 
@@ -88,7 +110,28 @@ def row_id(row: Any) -> str | None:
     return (text if len(text) <= MAX_ID_BYTES else text[:64] + "…") or None
 
 
-def _product(row: dict[str, Any], line: int, sources: Mapping[str, str]) -> Product:
+def _names(row: dict[str, Any]) -> _Names:
+    keys = tuple(row)
+    short = len("".join(keys)) <= _REMEMBERED_CHARS  # what is remembered must not grow with hostile rows
+    return _remembered_names(keys) if short else _read_names(keys)
+
+
+def _read_names(keys: Iterable[str]) -> _Names:
+    languages = [(key, match[1], match[2]) for key in keys if (match := LANGUAGE_FIELD.fullmatch(key))]
+    named = {key for key, _, _ in languages}
+    return _Names(
+        odd=any(clean_text(key) != key for key in keys),
+        dotted=any("." in key and _DOTTED.fullmatch(key) for key in keys),
+        titles=tuple((key, language) for key, field, language in languages if field == "title"),
+        descriptions=tuple((key, language) for key, field, language in languages if field == "description"),
+        extra=tuple(key for key in keys if key not in FIELDS and key not in named),
+    )
+
+
+_remembered_names = lru_cache(maxsize=256)(_read_names)
+
+
+def _product(row: dict[str, Any], names: _Names, line: int, sources: Mapping[str, str]) -> Product:
     identifier = _id(row, sources)
     title = long_text(_present(row, "title", sources), "title", lines=False)
     if not title:
@@ -96,13 +139,13 @@ def _product(row: dict[str, Any], line: int, sources: Mapping[str, str]) -> Prod
     amount, written = price(row.get("price"))
     identifiers, others = _identifiers(row.get("identifiers"))
     images, notes = read_images(row.get("images"))
-    extra = {k: kept(v, k) for k, v in row.items() if k not in FIELDS and not _language(k)}
+    extra = {name: kept(row[name], name) for name in names.extra}
     return Product(
         id=identifier,
         title=title,
-        titles=_languages(row, "title"),
+        titles=_languages(row, names.titles, lines=False),
         description=long_text(row.get("description"), "description", lines=True),
-        descriptions=_languages(row, "description"),
+        descriptions=_languages(row, names.descriptions, lines=True),
         brand=word(row.get("brand"), "brand"),
         category=_category(row.get("category")),
         price=amount,
@@ -122,8 +165,6 @@ def _product(row: dict[str, Any], line: int, sources: Mapping[str, str]) -> Prod
 def _clean_names(row: dict[str, Any]) -> dict[str, Any]:
     """Clean the names of fields; one that becomes the same as another is kept beside it."""
     odd = [key for key in row if clean_text(key) != key]
-    if not odd:
-        return row
     named = {key: value for key, value in row.items() if key not in odd}
     for key in odd:
         name = clean_text(key)
@@ -133,8 +174,6 @@ def _clean_names(row: dict[str, Any]) -> dict[str, Any]:
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:
     """Move flat `attributes.colour` and `identifiers.sku` into their objects."""
-    if not any("." in key and _DOTTED.fullmatch(key) for key in row):
-        return row
     result = {key: value for key, value in row.items() if not _DOTTED.fullmatch(key)}
     for key, value in row.items():
         match = _DOTTED.fullmatch(key)
@@ -169,18 +208,12 @@ def _id(row: Mapping[str, Any], sources: Mapping[str, str]) -> str:
     return text
 
 
-def _language(key: str) -> re.Match[str] | None:
-    return LANGUAGE_FIELD.fullmatch(key)
-
-
-def _languages(row: Mapping[str, Any], field: str) -> dict[str, str]:
+def _languages(row: Mapping[str, Any], fields: Iterable[tuple[str, str]], *, lines: bool) -> dict[str, str]:
     found: dict[str, str] = {}
-    for key, value in row.items():
-        match = _language(key)
-        if match and match[1] == field:
-            text = long_text(value, key, lines=field == "description")
-            if text:
-                found[match[2]] = text
+    for field, language in fields:
+        text = long_text(row[field], field, lines=lines)
+        if text:
+            found[language] = text
     return found
 
 

@@ -19,7 +19,8 @@ from es_xmodal.ingest.words import ShotWords, Words
 from es_xmodal.media.picture import content_hash, decode_picture
 from es_xmodal.media.source import Found, PictureSource
 from es_xmodal.media.video import DEFAULT_FRAMES, is_video
-from es_xmodal.store.vectors import VectorStore, vector_key
+from es_xmodal.store.base import Keeps
+from es_xmodal.store.vectors import vector_key
 from es_xmodal.vectors import Vector
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Row:
     """The fields that come from the row alone."""
     shots: list[Shot]
     hash: str
-    text: str
+    text: str = ""
+    """What is embedded for it in words; known once the row is known to have changed."""
     known_hash: str | None = None
     """Hash of the document that the index holds already."""
     text_vector: Vector | None = None
@@ -116,7 +118,7 @@ class Loader:
 
     encoder: Encoder
     text_fingerprint: str
-    store: VectorStore
+    store: Keeps[Vector]
     pictures: PictureSource
     tally: Tally
     known_hashes: Callable[[Sequence[str]], dict[str, Known]]
@@ -156,22 +158,37 @@ class Loader:
             known = self.known_hashes([row.product.id for row in rows])
             for row in rows:
                 row.known_hash = known_hash(known.get(row.product.id), row.document)
-            changed = [row for row in rows if not row.unchanged]
-            with self.tally.time("store"):
-                self._find_frames(changed)
-                self._find_pictures([shot for row in changed for shot in row.undecoded])
-                self._find_texts(changed)
-                if self.words:
-                    self.words.find([shot for row in changed for shot in row.shots if shot.failure is None])
+            self.look_up([row for row in rows if not row.unchanged])
             for row in rows:
                 if self.waits_for_nothing(row):
                     for shot in row.shots:
                         self._drop(shot)
             return rows
 
+    def look_up(self, rows: Sequence[Row]) -> None:
+        """Take from the stores what rows still lack; what they have stays.
+
+        Args:
+            rows: changed ones.
+
+        Raises:
+            StoreError: a store cannot be read.
+        """
+        with self.tally.time("store"):
+            self._find_frames(rows)
+            self._find_pictures([shot for row in rows for shot in row.undecoded])
+            self._find_texts([row for row in rows if row.text_vector is None])
+            if self.words:
+                self.words.find([shot for row in rows for shot in self._unread(row)])
+
     def waits_for_nothing(self, row: Row) -> bool:
         """Whether `decode` has nothing to do for a row."""
-        return row.unchanged or not (row.undecoded or self._unread(row))
+        return row.unchanged or not self.to_look_at(row)
+
+    def to_look_at(self, row: Row) -> list[Shot]:
+        """Return the pictures of a changed row that `decode` has something to do for."""
+        ids = {id(shot) for shot in (*row.undecoded, *self._unread(row))}
+        return [shot for shot in row.shots if id(shot) in ids]
 
     def decode(self, row: Row) -> Row:
         """Decode and prepare the pictures that the store does not know, and read the words on them.
@@ -278,7 +295,6 @@ class Loader:
             document=to_document(product),
             shots=shots,
             hash="",
-            text=text_for_vector(product) if self.text_space else "",
         )
         row.hash = self.rehash(row)
         return row
@@ -308,6 +324,8 @@ class Loader:
         space = self.text_space
         if space is None or not rows:
             return
+        for row in rows:
+            row.text = text_for_vector(row.product)
         found = self.store.get_many([self.text_key(row.text, space) for row in rows])
         for row, vector in zip(rows, found, strict=True):
             row.text_vector = vector
