@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from es_xmodal.errors import StoreError
 from es_xmodal.store.environment import Environment
 
 KEY_BYTES: Final = 32
 
+T = TypeVar("T")
 _Self = TypeVar("_Self", bound="Store")
+
+
+class Keeps(Protocol[T]):
+    """What an ingest needs of a store: `VectorStore`, `TextStore`, or a stand-in without a disk."""
+
+    def get_many(self, keys: Sequence[bytes]) -> list[T | None]:
+        """Return the value of each key, or None where there is none."""
+
+    def put_many(self, items: Mapping[bytes, T]) -> None:
+        """Keep values; what has the same key is replaced."""
 
 
 class Store:
