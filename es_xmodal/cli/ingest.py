@@ -93,6 +93,8 @@ _SHOWN = ("indexed", "updated", "unchanged", "rejected", "deleted", "encoded_ima
 @click.option(
     "--version-field", metavar="NAME", help="A number or date in each row; of one id the newest row counts."
 )
+@click.option("--audit-index", metavar="NAME", help="Records the run here. [default: es-xmodal-ingests]")
+@click.option("--no-audit", is_flag=True, help="Do not record the run.")
 @click.option("--retry", is_flag=True, help="CATALOG is a rejects file; it goes once all rows made it.")
 @url_option
 @json_option
@@ -102,14 +104,26 @@ def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
     Exit code 1: done, and some rows or pictures did not make it; they stand in the rejects file.
     """
     from es_xmodal.app import ingest_parts
-    from es_xmodal.ingest.pipeline import run_ingest
+    from es_xmodal.ingest.audited import run_audited
 
-    settings = settings_for(url, encoder=encoder, vector_index=asked["vector_index"], ocr=asked["ocr"])
+    settings = settings_for(
+        url,
+        encoder=encoder,
+        vector_index=asked["vector_index"],
+        ocr=asked["ocr"],
+        audit=False if asked["no_audit"] else None,
+        audit_index=asked["audit_index"],
+    )
     options = _options(settings, asked)
     root = asked["images_root"] or options.catalog.parent
     with ExitStack() as stack:
         parts = stack.enter_context(ingest_parts(settings, root))
-        report = run_ingest(parts, options, on_progress=stack.enter_context(_progress()))
+        report = run_audited(
+            parts,
+            options,
+            audit_index=settings.audit_index if settings.audit else None,
+            on_progress=stack.enter_context(_progress()),
+        )
     if as_json:
         echo_json(report.to_json())
     else:
@@ -235,6 +249,8 @@ def _print_report(report: IngestReport) -> None:
         )
     if report.not_deleted:
         click.echo(f"--delete-missing: {printable(report.not_deleted)}", err=True)
+    if report.audit and report.audit.warning:
+        click.echo(f"audit: {report.audit.warning}", err=True)
     if report.rejects_file:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejects_by_reason.items())
         click.echo(f"did not make it: {reasons}; see {report.rejects_file}", err=True)

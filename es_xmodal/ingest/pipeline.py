@@ -104,6 +104,7 @@ class _Run:
             dropped=done.dropped,
             rejects_file=str(options.rejects_path) if reasons else None,
             rejects_by_reason=reasons,
+            reject_examples=dict(rejects.examples),
             vectors=destination.combining,
             vector_index=destination.vector_index,
             shared_pictures=self._shared.found(),

@@ -36,6 +36,8 @@ class RejectFile:
         self._closed = False
         self.reasons: Counter[str] = Counter()
         """`stage/code` -> how many."""
+        self.examples: dict[str, str] = {}
+        """`stage/code` -> id of the first product, where it has one."""
 
     def __enter__(self) -> RejectFile:
         return self
@@ -60,7 +62,10 @@ class RejectFile:
         with self._lock:
             if self._closed:  # a thread that outlived its run
                 return
-            self.reasons[f"{reject.stage}/{reject.code}"] += 1
+            reason = f"{reject.stage}/{reject.code}"
+            self.reasons[reason] += 1
+            if reject.id is not None:
+                self.examples.setdefault(reason, reject.id)
             try:
                 if self._file is None:
                     self._file = self._part.open("w", encoding="utf-8", newline="\n")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from es_xmodal.index.audit import Audited
 from es_xmodal.index.combining import Combining
 from es_xmodal.index.quantisation import Choice
 from es_xmodal.ingest.shared import SharedPicture
@@ -134,6 +135,8 @@ class IngestReport:
     dropped: tuple[str, ...] = ()
     rejects_file: str | None = None
     rejects_by_reason: Mapping[str, int] = field(default_factory=dict)
+    reject_examples: Mapping[str, str] = field(default_factory=dict)
+    """Reason -> id of one product, where one is known."""
     vectors: Combining = field(default_factory=Combining)
     """How the index combines pictures and texts."""
     vector_index: Choice | None = None
@@ -143,6 +146,8 @@ class IngestReport:
     """Pictures that so many products have that they look like placeholders."""
     not_deleted: str | None = None
     """Why products that the catalogue does not name are still there, where they were to be deleted."""
+    audit: Audited | None = None
+    """Whether the run was recorded for Kibana; None: that was not asked for."""
 
     @property
     def clean(self) -> bool:
@@ -173,4 +178,5 @@ class IngestReport:
             ],
             "vectors": self.vectors.to_json(),
             "vector_index": self.vector_index.to_json() if self.vector_index else None,
+            "audit": self.audit.to_json() if self.audit else None,
         }

@@ -62,6 +62,7 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     own = {
         "ES_XMODAL_HOME": str(home / "home"),
         "ES_XMODAL_DATA_DIR": str(home / "data"),
+        "ES_XMODAL_AUDIT": "false",
         "PYTHONPATH": str(REPOSITORY),
     }
     return {**kept, **own, **variables}
