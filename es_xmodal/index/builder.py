@@ -54,16 +54,30 @@ def is_abandoned(meta: IndexMeta, *, now_s: float | None = None) -> bool:
         now_s: seconds since the epoch; None: now.
 
     Returns:
-        True where its builder is known to be dead. On this machine the process is looked up; on another
-        one only the age of its last sign of life can tell.
+        True where its builder is known to be dead; see `is_dead`.
     """
-    builder = meta.builder
+    return is_dead(meta.builder, lease=meta.lease, lease_s=LEASE_S, now_s=now_s)
+
+
+def is_dead(builder: Builder, *, lease: float, lease_s: float, now_s: float | None = None) -> bool:
+    """Tell whether a process that left its name somewhere is gone.
+
+    Args:
+        builder: the process.
+        lease: when it last said that it lives, seconds since the epoch.
+        lease_s: after so long without a sign of life it counts as dead, where it is on another machine.
+        now_s: seconds since the epoch; None: now.
+
+    Returns:
+        True where it is known to be dead. On this machine the process is looked up; on another one only the
+        age of its last sign of life can tell.
+    """
     if builder.machine == _machine():
         if builder.pid == os.getpid() and abs((_started(os.getpid()) or 0.0) - builder.started) < 1.0:
             return builder.run_id not in _active
         started = _started(builder.pid)
         return started is None or abs(started - builder.started) >= 1.0
-    return (time.time() if now_s is None else now_s) - meta.lease > LEASE_S
+    return (time.time() if now_s is None else now_s) - lease > lease_s
 
 
 def _started(pid: int) -> float | None:

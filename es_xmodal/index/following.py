@@ -1,4 +1,4 @@
-"""How far one version of an index knows what was written to another one, and who holds its writers back. Pure."""
+"""How far one version of an index knows what was written to another one. Pure."""
 
 from __future__ import annotations
 
@@ -49,20 +49,34 @@ class Follows:
     apart: NDArray[np.uint64] | None = None
     """Hashes of the ids that this version has and the other one had not, so that whatever else it has and the
     other one lacks was deleted there; None: they are too many, or not known yet."""
+    lacking: NDArray[np.uint64] | None = None
+    """The same the other way round."""
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values only."""
-        kept = None
-        if self.apart is not None and len(self.apart) <= MOST_APART:
-            kept = base64.b64encode(self.apart.astype("<u8").tobytes()).decode("ascii")
-        return {"marks": self.marks.to_json(), "begun": self.begun.to_json(), "apart": kept}
+        return {
+            "marks": self.marks.to_json(),
+            "begun": self.begun.to_json(),
+            "apart": _packed(self.apart),
+            "lacking": _packed(self.lacking),
+        }
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Follows:
         """Read what `to_json` wrote."""
-        kept = found.get("apart")
         return cls(
             marks=Marks.from_json(found["marks"]),
             begun=Marks.from_json(found["begun"]),
-            apart=None if kept is None else np.frombuffer(base64.b64decode(kept), "<u8").astype(np.uint64),
+            apart=_unpacked(found.get("apart")),
+            lacking=_unpacked(found.get("lacking")),
         )
+
+
+def _packed(ids: NDArray[np.uint64] | None) -> str | None:
+    if ids is None or len(ids) > MOST_APART:
+        return None
+    return base64.b64encode(ids.astype("<u8").tobytes()).decode("ascii")
+
+
+def _unpacked(text: str | None) -> NDArray[np.uint64] | None:
+    return None if text is None else np.frombuffer(base64.b64decode(text), "<u8").astype(np.uint64)

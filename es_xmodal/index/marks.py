@@ -1,8 +1,8 @@
 """What was written to an index since a certain moment, whoever wrote it.
 
 Every shard numbers its operations (`_seq_no`), deletions included. Where each shard stood is a mark; a
-document with a higher number was written later. Operations that no living document accounts for are deletions,
-or writes that a later one covered.
+document with a higher number was written later. Operations that no living document accounts for are
+deletions, or writes that a later one covered.
 """
 
 from __future__ import annotations
@@ -96,9 +96,6 @@ def only_writes_since(client: Elasticsearch, marks: Marks) -> bool:
     Raises:
         ClusterError: the cluster cannot be reached or refuses.
     """
-    operations = operations_since(client, marks)
-    if not operations:
-        return True
     with cluster_errors(client, f"refreshing {marks.index}"):
         client.indices.refresh(index=marks.index)
     living = 0
@@ -108,7 +105,8 @@ def only_writes_since(client: Elasticsearch, marks: Marks) -> bool:
             client, marks.index, body, params={"preference": f"_shards:{shard}"}, timeout_s=_TIMEOUT_S
         )
         living += int(answer["hits"]["total"]["value"])
-    return living >= operations
+    # Asked last: what is written in between may be taken for a deletion, never the other way round.
+    return living >= operations_since(client, marks)
 
 
 def changed_since(

@@ -92,6 +92,21 @@ def writer_alias(name: str, run_id: str) -> str:
     return f"{name}-build-{run_id}"
 
 
+def edits_alias(index: str) -> str:
+    """Return the alias through which the version that serves is written.
+
+    It moves in the same step as the alias that is searched. A writer that does not know of a swap yet thus
+    finds no index, in place of one that has another encoder or that nobody searches any more.
+
+    Args:
+        index: physical name.
+
+    Returns:
+        Such as `products-v0001-edits`.
+    """
+    return f"{index}-edits"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is most like the given one.
 

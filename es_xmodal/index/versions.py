@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.errors import ForeignIndexError, IndexBusyError, IndexMissingError, IndexStateError
 from es_xmodal.index.builder import is_abandoned
 from es_xmodal.index.meta import KEY, IndexMeta, parse_meta
-from es_xmodal.index.names import base_name, check_name, version_number
+from es_xmodal.index.names import base_name, check_name, edits_alias, version_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +111,14 @@ def serving_version(versions: list[Version]) -> Version | None:
     return serving[0] if serving else None
 
 
-def swap(client: Elasticsearch, name: str, index: str, *, writer: str | None = None) -> str | None:
+def swap(
+    client: Elasticsearch,
+    name: str,
+    index: str,
+    *,
+    writer: str | None = None,
+    bound_to: Sequence[Mapping[str, Any]] = (),
+) -> str | None:
     """Point the alias at another version, in one step that no search can see half of.
 
     Args:
@@ -118,6 +126,7 @@ def swap(client: Elasticsearch, name: str, index: str, *, writer: str | None = N
         name: the alias.
         index: physical index of this project, complete.
         writer: alias of the builder that goes away in the same step.
+        bound_to: further alias actions of the same step; where one of them fails, nothing is done.
 
     Returns:
         The index that served before, if any.
@@ -133,10 +142,16 @@ def swap(client: Elasticsearch, name: str, index: str, *, writer: str | None = N
     if new.state != "complete":
         raise IndexStateError(f"index {index} is {new.state}, so it cannot serve")
     old = serving_version(versions)
-    actions: list[dict[str, Any]] = [{"add": {"index": index, "alias": name}}]
+    actions: list[Mapping[str, Any]] = [
+        *bound_to,
+        {"add": {"index": index, "alias": name}},
+        {"add": {"index": index, "alias": edits_alias(index), "is_hidden": True}},
+    ]
     if old is not None and old.index != index:
         # must_exist makes the whole request fail where somebody else moved the alias meanwhile.
         actions.append({"remove": {"index": old.index, "alias": name, "must_exist": True}})
+        writers = edits_alias(old.index)
+        actions.append({"remove": {"index": old.index, "alias": writers, "must_exist": False}})
     if writer is not None:
         actions.append({"remove": {"index": index, "alias": writer, "must_exist": False}})
     with cluster_errors(client, f"pointing alias {name} at {index}"):
@@ -144,15 +159,43 @@ def swap(client: Elasticsearch, name: str, index: str, *, writer: str | None = N
     return old.index if old is not None else None
 
 
-def rollback(client: Elasticsearch, name: str) -> tuple[str, str]:
-    """Point the alias at the complete version before the one that serves.
+def let_write(client: Elasticsearch, name: str, index: str) -> str:
+    """Return the alias through which the version that serves is written; it is made where it is missing.
+
+    Args:
+        client: see `connect`.
+        name: the alias that is searched.
+        index: physical name of the version that serves.
+
+    Returns:
+        See `edits_alias`.
+
+    Raises:
+        IndexStateError: another version serves by now.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    alias = edits_alias(index)
+    with cluster_errors(client, f"asking for alias {alias}"):
+        if client.indices.exists_alias(index=index, name=alias):
+            return alias
+        client.indices.update_aliases(actions=[{"add": {"index": index, "alias": alias, "is_hidden": True}}])
+    serving = serving_version(list_versions(client, name))
+    if serving is None or serving.index != index:  # it moved in between, and took no notice of the new alias
+        with cluster_errors(client, f"taking alias {alias} away"):
+            client.indices.delete_alias(index=index, name=alias)
+        raise IndexStateError(f"alias {name} moved away from {index}", hint="run the same command again")
+    return alias
+
+
+def version_before(client: Elasticsearch, name: str) -> tuple[str, str]:
+    """Return what a rollback goes from, and what it goes to.
 
     Args:
         client: see `connect`.
         name: the alias.
 
     Returns:
-        The index that served, and the one that serves now.
+        The index that serves, and the complete version before it.
 
     Raises:
         IndexMissingError: the alias does not exist.
@@ -170,8 +213,27 @@ def rollback(client: Elasticsearch, name: str) -> tuple[str, str]:
     ]
     if not earlier:
         raise IndexStateError(f"there is no complete version of {name} before {now.index}")
-    swap(client, name, earlier[-1].index)
     return now.index, earlier[-1].index
+
+
+def rollback(client: Elasticsearch, name: str) -> tuple[str, str]:
+    """Point the alias at the complete version before the one that serves, as that was when it last served.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+
+    Returns:
+        The index that served, and the one that serves now.
+
+    Raises:
+        IndexMissingError: the alias does not exist.
+        IndexStateError: there is no earlier version.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    now, earlier = version_before(client, name)
+    swap(client, name, earlier)
+    return now, earlier
 
 
 def find_version(client: Elasticsearch, name: str, version: str) -> Version:

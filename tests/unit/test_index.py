@@ -312,7 +312,9 @@ def test_swap_moves_the_alias_in_one_request() -> None:
     assert swap(cluster.client, "shop", "shop-v0001", writer="shop-build-r") == "shop-v0002"
     assert cluster.actions == [
         {"add": {"index": "shop-v0001", "alias": "shop"}},
+        {"add": {"index": "shop-v0001", "alias": "shop-v0001-edits", "is_hidden": True}},
         {"remove": {"index": "shop-v0002", "alias": "shop", "must_exist": True}},
+        {"remove": {"index": "shop-v0002", "alias": "shop-v0002-edits", "must_exist": False}},
         {"remove": {"index": "shop-v0001", "alias": "shop-build-r", "must_exist": False}},
     ]
 
