@@ -10,6 +10,8 @@ from es_xmodal.query.facets import PlannedFacet, Scope
 
 PARTS = 5
 """Ranges that are made of a number where none are given, about."""
+FEW = 10
+"""Values of an attribute that are told beside its name; so many may be all different."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,12 +22,16 @@ class FacetValue:
         value: the value, spelt as one product of the shop spells it; for a range `LOW..HIGH`.
         count: products that have it.
         low, high: the ends of a range; the lower one is included, the upper one is not; None: no end.
+        values: where the value is an attribute: its own values, the most frequent first.
+        other: how often values occur that are not among `values`.
     """
 
     value: str | bool
     count: int
     low: float | None = None
     high: float | None = None
+    values: tuple[FacetValue, ...] = ()
+    other: int = 0
 
     @property
     def is_range(self) -> bool:
@@ -35,7 +41,10 @@ class FacetValue:
     def to_json(self) -> dict[str, Any]:
         """The value as JSON values."""
         ends = {"from": self.low, "to": self.high} if self.is_range else {}
-        return {"value": self.value, **ends, "count": self.count}
+        within = (
+            {"values": [one.to_json() for one in self.values], "other": self.other} if self.values else {}
+        )
+        return {"value": self.value, **ends, "count": self.count, **within}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +84,12 @@ def read_facets(facets: Sequence[PlannedFacet], answer: Mapping[str, Any]) -> di
 
 
 def _counts(one: PlannedFacet, aggregation: Mapping[str, Any]) -> FacetCounts:
-    counted = aggregation.get("in", aggregation)["values"]
+    within = aggregation.get("in", aggregation)
+    counted = within["values"]
     if one.kind == "double":
         return FacetCounts(scope=one.scope, values=tuple(_ranges(one, counted["buckets"])))
+    if one.all_attributes:
+        return _attributes(one, within)
     return FacetCounts(
         scope=one.scope,
         values=tuple(
@@ -86,6 +98,59 @@ def _counts(one: PlannedFacet, aggregation: Mapping[str, Any]) -> FacetCounts:
         other=counted["sum_other_doc_count"],
         exact=counted["doc_count_error_upper_bound"] == 0,
     )
+
+
+def _attributes(one: PlannedFacet, within: Mapping[str, Any]) -> FacetCounts:
+    """Which attributes there are, the one that most products have first.
+
+    Where all have the same value, or nearly each one its own (a number, a text), there is nothing to choose.
+    """
+    counted = within["values"]
+    spelt = _spellings(within.get("spelt", {}))
+    named: dict[str, list[tuple[str, int]]] = {}
+    for bucket in counted["buckets"]:
+        name, _, value = str(bucket["key"]).partition("=")
+        named.setdefault(name, []).append((value, int(bucket["doc_count"])))
+    found = [
+        _attribute(name, values, spelt)
+        for name, values in named.items()
+        if _chooses(values, int(within["doc_count"]))
+    ]
+    found.sort(key=lambda attribute: (-attribute.count, str(attribute.value)))
+    return FacetCounts(
+        scope=one.scope,
+        values=tuple(found[: one.facet.size]),
+        other=sum(attribute.count for attribute in found[one.facet.size :]) + counted["sum_other_doc_count"],
+        exact=counted["doc_count_error_upper_bound"] == 0,
+    )
+
+
+def _chooses(values: Sequence[tuple[str, int]], products: int) -> bool:
+    given = sum(count for _, count in values)
+    if len(values) == 1:
+        return given < products
+    return len(values) <= FEW or 2 * len(values) <= given
+
+
+def _attribute(name: str, values: Sequence[tuple[str, int]], spelt: Mapping[str, str]) -> FacetValue:
+    given = sum(count for _, count in values)
+    shown = tuple(
+        FacetValue(value=spelt.get(f"{name}={value}", value), count=count) for value, count in values[:FEW]
+    )
+    rest = given - sum(one.count for one in shown)
+    return FacetValue(value=spelt.get(name, name), count=given, values=shown, other=rest)
+
+
+def _spellings(top: Mapping[str, Any]) -> dict[str, str]:
+    """`name`, and `name=value`, in lower case, to the attribute's name and value as the shop spells them."""
+    found: dict[str, str] = {}
+    for hit in top.get("hits", {}).get("hits", []):
+        attributes: Mapping[str, Any] = hit["_source"].get("attributes") or {}
+        for name, texts in attributes.items():
+            found.setdefault(name.lower(), name)
+            for text in _many(texts):
+                found.setdefault(f"{name}={text}".lower(), str(text))
+    return found
 
 
 def _value(one: PlannedFacet, bucket: Mapping[str, Any]) -> str | bool:

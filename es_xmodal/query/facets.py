@@ -2,6 +2,7 @@
 
 brand              values and how many products have each
 attributes.colour  values of an attribute
+attributes         the attributes that there are, each with its values
 price              ranges, their ends chosen so that each holds about as many products
 price:0,50,100     below 0, 0 to 50, 50 to 100, from 100; the lower end is included
 brand@filter       counted among all products that meet the filters
@@ -13,8 +14,9 @@ window   the products that are ranked, so those that paging can reach; the defau
 filter   all products that meet the filters, whatever was asked
 
 A facet's own filter is left out of its counts, so that the values beside the chosen one can be chosen too; a
-negated filter is not a choice and stays. The counts are made by the request that ranks, so they cost no round
-trip; they do not depend on the page.
+negated filter is not a choice and stays. With a relevance cut-off the products that match by words, or are
+ranked, are the relevant ones of them. The counts are made by the request that ranks and cost no round trip;
+they do not depend on the page.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import Any, Literal
 from es_xmodal.catalog.clean import clean_line
 from es_xmodal.errors import QueryError
 from es_xmodal.query.filters import ATTRIBUTES, Filter, resolve_field
-from es_xmodal.query.legs import Leg, LexicalLeg
+from es_xmodal.query.legs import Leg, LexicalLeg, relevance
 from es_xmodal.query.view import IndexView
 
 Clause = dict[str, Any]
@@ -39,6 +41,12 @@ FACETABLE = ("brand", "category", "price", "currency", "available", "group_id")
 MAX_FACETS = 20
 MAX_EDGES = 50
 MAX_VALUES = 1000
+ALL_ATTRIBUTES = "attributes"
+"""The facet that says which attributes there are."""
+PAIRS = 1000
+"""Pairs of attribute and value that are looked at for it, the most frequent first."""
+_SPELLERS = 100
+"""Products that tell how these are spelt; no more may be asked for in an aggregation."""
 _MAX_NAME_CHARS = 200
 # Spelt by the shop in many ways and indexed in lower case: a product of each value tells a spelling.
 _FOLDED = ("brand", "category", "attribute_pairs")
@@ -52,7 +60,8 @@ class Facet:
     """What is counted.
 
     Attributes:
-        field: `brand`, `category`, `price`, `currency`, `available`, `group_id` or `attributes.NAME`.
+        field: `brand`, `category`, `price`, `currency`, `available`, `group_id`, `attributes.NAME`, or
+            `attributes` for all of them.
         edges: ends of the ranges of a number; none: chosen from the counts.
         scope: `lexical`, `window` or `filter`; None: the default of the query.
         size: values at most; the rest is counted as `other`.
@@ -152,17 +161,31 @@ class PlannedFacet:
     one_shard: bool = False
 
     @property
+    def all_attributes(self) -> bool:
+        """The facet says which attributes there are."""
+        return self.facet.field == ALL_ATTRIBUTES
+
+    @property
     def attribute(self) -> str | None:
-        """Name of the attribute, in lower case; None where the facet is a field."""
-        return self.facet.field[len(ATTRIBUTES) :].lower() if self.source == "attribute_pairs" else None
+        """Name of the attribute, in lower case; None where the facet is a field, or all attributes."""
+        one = self.source == "attribute_pairs" and not self.all_attributes
+        return self.facet.field[len(ATTRIBUTES) :].lower() if one else None
 
     @property
     def needs_window(self) -> bool:
         """The counted products are not those that are ranked, so they are retrieved beside them."""
         return self.scope == "window" and self.relaxed
 
-    def counting(self) -> Clause:
-        """The aggregation that counts, whatever products it is given."""
+    def counting(self) -> dict[str, Clause]:
+        """The aggregations that count, whatever products they are given."""
+        if not self.all_attributes:
+            return {"values": self._values()}
+        # A look at a product for each of so many pairs would cost more than the search.
+        pairs = {"field": self.source, "size": PAIRS, "shard_size": PAIRS * (1 if self.one_shard else 2)}
+        spelt = {"size": _SPELLERS, "_source": ["attributes"], "sort": [{"id": "asc"}]}
+        return {"values": {"terms": pairs}, "spelt": {"top_hits": spelt}}
+
+    def _values(self) -> Clause:
         if self.kind == "double":
             edges = self.facet.edges or LADDER
             ends = [{"to": edges[0]}, *_pairs(edges), {"from": edges[-1]}]
@@ -243,6 +266,8 @@ def _source(facet: Facet, fields: Mapping[str, str]) -> str:
         if facet.field == ATTRIBUTES:
             raise QueryError("an attribute needs a name", field="facets.attributes", hint="attributes.colour")
         return "attribute_pairs"
+    if facet.field == ALL_ATTRIBUTES and "attribute_pairs" in fields:
+        return "attribute_pairs"
     return resolve_field(facet.field, fields, allowed=FACETABLE, option="facets", verb="count")
 
 
@@ -255,7 +280,11 @@ def _is_own(one: Filter | None, facet: Facet) -> bool:
 
 
 def facet_aggregations(
-    facets: Sequence[PlannedFacet], legs: Sequence[Leg], windows: Mapping[str, Sequence[str]], window: int
+    facets: Sequence[PlannedFacet],
+    legs: Sequence[Leg],
+    windows: Mapping[str, Sequence[str]],
+    window: int,
+    cutoff: float | None = None,
 ) -> dict[str, Clause]:
     """Return the aggregations of the request that ranks.
 
@@ -264,41 +293,49 @@ def facet_aggregations(
         legs: the plan's legs.
         windows: field of each facet that needs a window of its own to the products in it.
         window: candidates a leg, where there is no window to name.
+        cutoff: the query's; what it leaves out is not counted, except by scope `filter`.
 
     Returns:
         Name to aggregation; names are numbers, since an attribute may be named anything.
     """
     return {
-        f"facet{number}": _aggregation(one, legs, windows.get(one.facet.field), window)
+        f"facet{number}": _aggregation(one, legs, windows.get(one.facet.field), window, cutoff)
         for number, one in enumerate(facets)
     }
 
 
 def _aggregation(
-    one: PlannedFacet, legs: Sequence[Leg], products: Sequence[str] | None, window: int
+    one: PlannedFacet,
+    legs: Sequence[Leg],
+    products: Sequence[str] | None,
+    window: int,
+    cutoff: float | None,
 ) -> Clause:
-    values = {"values": one.counting()}
-    if one.scope == "window" and not one.relaxed:
-        return {"filter": {"match_all": {}}, "aggs": values}
+    if one.scope == "window" and not one.relaxed:  # the products that are ranked are those of the request
+        return {"filter": {"match_all": {}}, "aggs": one.counting()}
     conditions = list(one.filters)
     if products is not None:
-        conditions = [{"ids": {"values": sorted(products)}}]
+        ids = {"ids": {"values": sorted(products)}}
+        conditions = [ids, *(relevance(legs, cutoff, ids, len(products)) if products else ())]
     elif one.scope == "lexical":
-        words = [leg.clause for leg in legs if isinstance(leg, LexicalLeg)]
+        words = [_by_words(leg, cutoff) for leg in legs if isinstance(leg, LexicalLeg)]
         conditions.append({"bool": {"should": words, "minimum_should_match": 1}})
     elif one.scope == "window":
-        conditions.append(
-            {"bool": {"should": _matching(legs, one.filters, window), "minimum_should_match": 1}}
-        )
-    within = {"bool": {"filter": conditions}} if conditions else {"match_all": {}}
+        within = {"bool": {"filter": conditions}} if conditions else None
+        matching = {"bool": {"should": _matching(legs, within, window), "minimum_should_match": 1}}
+        conditions = [*conditions, matching, *relevance(legs, cutoff, within, window)]
+    whole = {"bool": {"filter": conditions}} if conditions else {"match_all": {}}
     # `global` looks beyond the products that are ranked.
-    return {"global": {}, "aggs": {"in": {"filter": within, "aggs": values}}}
+    return {"global": {}, "aggs": {"in": {"filter": whole, "aggs": one.counting()}}}
 
 
-def _matching(legs: Sequence[Leg], filters: Sequence[Clause], window: int) -> list[Clause]:
+def _by_words(leg: LexicalLeg, cutoff: float | None) -> Clause:
+    return leg.clause if cutoff is None else leg.relevant(cutoff, None, 0)
+
+
+def _matching(legs: Sequence[Leg], within: Clause | None, window: int) -> list[Clause]:
     """What the fusion `boost` ranks, with other filters: all that a leg matches."""
-    condition = {"bool": {"filter": list(filters)}} if filters else None
-    clauses = [leg.score(1.0, condition, window) for leg in legs]
+    clauses = [leg.score(1.0, within, window) for leg in legs]
     for clause in clauses:
         for body in clause.values():
             for name in ("_name", "boost", "inner_hits"):  # hits have these, counts have not

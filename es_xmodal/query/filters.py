@@ -7,6 +7,7 @@ price=10..20       range, both ends included; either end may be left out
 price>=10          range; also >, <, <=
 images=*           the product has it; images!=* it has none; a value that is a star is written \\*
 attributes.colour=red
+attributes.a\\<b=red  a mark in an attribute's name has a backslash before it: = < > ! and \\ itself
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ MAX_VALUES = 1000
 _OPERATIONS = ("term", "terms", "range", "exists")
 _PLAIN = ("id", "brand", "category", "price", "currency", "group_id", "available")
 _EXISTS_ONLY = ("images", "title", "description")
-_COMPARISON = re.compile(r"^(?P<field>[^=<>]+?)\s*(?P<sign>!=|>=|<=|>|<|=)\s*(?P<value>.*)$", re.DOTALL)
+_COMPARISON = re.compile(
+    r"^(?P<field>(?:\\.|[^=<>])+?)\s*(?P<sign>!=|>=|<=|>|<|=)\s*(?P<value>.*)$", re.DOTALL
+)
 _SIGNS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+_ESCAPED_MARK = re.compile(r"\\([=<>!\\])")
 _PIECE = re.compile(r"\\.|.", re.DOTALL)
 _ESCAPED = ("\\|", "\\\\", "\\*")
 
@@ -133,6 +137,8 @@ def parse_filter(text: str) -> Filter:
     if match is None:
         raise QueryError(f"{text!r} is not a filter", field="filters", hint="write FIELD=VALUE")
     field, sign, value = match["field"].strip(), match["sign"], match["value"].strip()
+    if field.startswith(ATTRIBUTES):
+        field = _ESCAPED_MARK.sub(r"\1", field)
     if not value:
         raise QueryError("a value is missing", field=f"filters.{field}", hint=f"write {field}=VALUE")
     if sign in _SIGNS:

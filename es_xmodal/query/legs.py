@@ -256,3 +256,21 @@ class VectorLeg:
 
 
 Leg = LexicalLeg | VectorLeg
+
+
+def relevance(legs: Sequence[Leg], cutoff: float | None, scope: Clause | None, count: int) -> list[Clause]:
+    """What a product must meet to be a hit at all: one leg at least must find it relevant.
+
+    Args:
+        legs: the plan's legs.
+        cutoff: spreads above unrelated pairs; None: everything is relevant.
+        scope: the products that are asked about, as for `VectorLeg.score`.
+        count: how many they are.
+
+    Returns:
+        One clause, or none where there is no cut-off.
+    """
+    if cutoff is None:
+        return []
+    ways = [leg.relevant(cutoff, scope, count) for leg in legs]
+    return [{"bool": {"should": [way for way in ways if way], "minimum_should_match": 1}}]

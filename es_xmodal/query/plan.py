@@ -23,7 +23,7 @@ from es_xmodal.query.facets import PlannedFacet, facet_aggregations, plan_facets
 from es_xmodal.query.filters import Filter, filter_clause
 from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
 from es_xmodal.query.identifiers import possible_identifiers
-from es_xmodal.query.legs import Leg, LexicalLeg, fields_of
+from es_xmodal.query.legs import Leg, LexicalLeg, fields_of, relevance
 from es_xmodal.query.lexical import lexical_clause, strict_clause
 from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.ocr import OCR, ocr_leg, why_no_leg
@@ -216,7 +216,7 @@ class Plan:
         count = len(ids) if self.two_trips else self.window
         scope = only or _all_of(self.filters)
         clauses = {
-            "filter": [*([only] if only else self.filters), *self._relevance(scope, count)],
+            "filter": [*([only] if only else self.filters), *relevance(self.legs, self.cutoff, scope, count)],
             "should": self.fuse(found, ranked).clauses(self.legs, scope, count),
             "minimum_should_match": 0 if only else 1,
         }
@@ -224,7 +224,7 @@ class Plan:
 
     def _request(self, query: Body, candidates: int, windows: Mapping[str, Sequence[str]]) -> Request:
         body = self._page(query)
-        counts = facet_aggregations(self.facets, self.legs, self._windows(windows), self.window)
+        counts = facet_aggregations(self.facets, self.legs, self._windows(windows), self.window, self.cutoff)
         if self.collapse:
             body["collapse"], counts[VARIANTS] = collapse_parts(candidates)
         if counts:
@@ -236,13 +236,6 @@ class Plan:
         """Each facet with a window of its own to the products in it; `boost` has no window."""
         needing = [one.facet.field for one in self.facets if one.needs_window and self.two_trips]
         return {name: found.get(name, ()) for name in needing}
-
-    def _relevance(self, scope: Body | None, count: int) -> list[Body]:
-        """What a product must meet to be a hit at all: one leg at least must find it relevant."""
-        if self.cutoff is None:
-            return []
-        ways = [leg.relevant(self.cutoff, scope, count) for leg in self.legs]
-        return [{"bool": {"should": [way for way in ways if way], "minimum_should_match": 1}}]
 
     def _page(self, query: Body) -> Body:
         return {

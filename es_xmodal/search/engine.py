@@ -393,6 +393,7 @@ def _total(
     candidates = answer["hits"].get("total", {"value": 0})["value"]
     hits = candidates - sum(count - 1 for count in variants.values())
     lexical = found.get("lexical")
-    value = max(candidates, lexical.total if lexical else 0)
+    # A cut-off leaves out some of those that match by words, too: the candidates that are left are counted.
+    value = max(candidates, lexical.total if lexical and plan.cutoff is None else 0)
     at_least = bool(lexical and lexical.at_least) or any(leg.kind in VECTOR_FIELDS for leg in plan.legs)
     return Total(value=value, at_least=at_least, reachable=min(hits, MAX_REACH))

@@ -165,6 +165,41 @@ def test_the_window_without_ones_own_filter(shop: Searcher, fusion: str) -> None
 
 
 @pytest.mark.parametrize("fusion", ["convex", "boost"])
+def test_the_cutoff_holds_for_counts_too(shop: Searcher, fusion: str) -> None:
+    def cut(*facets: str, filters: tuple[str, ...] = ()) -> Query:
+        return asked(facets, filters, text="wooden teapot number3", fusion=fusion, cutoff=5.0)
+
+    found, first = walk(shop, cut("brand@window", "category@lexical", "available@filter"))
+    everything, _ = walk(shop, asked(text="wooden teapot number3", fusion=fusion))
+    assert 0 < len(found) < len(everything)
+    assert counts(first, "brand") == counted([BY_ID[hit.id] for hit in found], brand_of)
+    words = [row for row in ROWS if "wooden" in row["title"] or "number3" in row["title"].split()]
+    assert counts(first, "category") == counted(words, VALUES["category"]), "two of the three words"
+    assert counts(first, "available") == counted(ROWS, VALUES["available"]), "whatever was asked"
+    assert first.total.value == len(found)
+    # And where the window is another one, without the facet's own filter.
+    narrowed = shop.search(cut("brand@window", filters=("brand=Apple",)))
+    assert counts(narrowed, "brand") == counts(first, "brand")
+    nobody = shop.search(cut("brand@window", filters=("brand=Apple", "category=none")))
+    assert counts(nobody, "brand") == {}
+
+
+@pytest.mark.parametrize("scope", ["lexical", "window", "filter"])
+@pytest.mark.parametrize("fusion", ["convex", "boost"])
+def test_which_attributes_there_are(shop: Searcher, fusion: str, scope: str) -> None:
+    query = asked((f"attributes@{scope}",), ("price>=20", "brand=Apple"), fusion=fusion)
+    hits, result = walk(shop, query)
+    fits = [row for row in ROWS if row.get("price", 0) >= 20 and row.get("brand") == "Apple"]
+    rows = {"lexical": [row for row in fits if row in by_words()], "filter": fits}
+    rows["window"] = [BY_ID[hit.id] for hit in hits]
+    (one,) = result.facets["attributes"].values  # the other one is the same for all: nothing to choose
+    assert one.value == ATTRIBUTE
+    counted_here = counted(rows[scope], lambda row: list(row["attributes"][ATTRIBUTE]))
+    assert {value.value: value.count for value in one.values} == counted_here
+    assert one.count == sum(counted_here.values())
+
+
+@pytest.mark.parametrize("fusion", ["convex", "boost"])
 def test_where_nothing_fits_the_others_are_still_counted(shop: Searcher, fusion: str) -> None:
     facets = ("brand", "category@window")
     result = shop.search(asked(facets, ("brand=nobody",), fusion=fusion))

@@ -86,6 +86,17 @@ CASES: dict[str, Plan] = {
         filters=["brand=Apple", "price<=20"],
         facets=facets("brand@window", "category", "currency@filter", "group_id@window"),
     ),
+    "text_facets_cutoff": plan_for(
+        cutoff=0.5,
+        filters=["brand=Apple", "category=Mugs"],
+        facets=facets("attributes", "brand@lexical", "category@window", "attributes.colour@filter"),
+    ),
+    "text_boost_facets_cutoff": plan_for(
+        fusion="boost",
+        cutoff=0.5,
+        filters=["brand=Apple"],
+        facets=facets("attributes@window", "brand@window"),
+    ),
     "text_sort_collapse": plan_for(sort=tuple(map(parse_sort, ("-price", "brand", "-score"))), collapse=True),
     "text_boost_sort_collapse": plan_for(fusion="boost", sort=(parse_sort("price"),), collapse=True),
     "image_facets": plan_for(text="", pictures=("p.jpg",), filters=["brand=A"], facets=facets("brand")),

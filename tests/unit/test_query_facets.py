@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from es_xmodal.errors import QueryError
 from es_xmodal.query.answers import read_windows
 from es_xmodal.query.cursor import plan_digest
-from es_xmodal.query.facet_counts import join_ranges, read_facets
+from es_xmodal.query.facet_counts import FacetCounts, join_ranges, read_facets
 from es_xmodal.query.facets import LADDER, Facet, parse_facet
 from es_xmodal.query.model import Query
 from es_xmodal.query.plan import Found, Plan, build_plan
@@ -27,6 +27,9 @@ FOUND = {"lexical": Found(ids=("a", "b"), top=8.0, total=2)}
 
 def planned(*typed: str, **options: Any) -> Plan:
     return plan_for(facets=tuple(map(parse_facet, typed)), **options)
+
+
+TERMS = {"sum_other_doc_count": 0, "doc_count_error_upper_bound": 0}
 
 
 def aggregation(plan: Plan, number: int = 0, **windows: Sequence[str]) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def test_another_window_is_retrieved_beside_that_of_the_hits() -> None:
 def test_one_shard_looks_at_no_more_values_than_are_shown() -> None:
     for shards, most in ((1, 10), (3, 50)):
         plan = build_plan(Query(text="x", facets=(Facet(field="brand"),)), signals(), view(shards=shards))
-        assert plan.facets[0].counting()["terms"]["shard_size"] == most
+        assert plan.facets[0].counting()["values"]["terms"]["shard_size"] == most
 
 
 def test_no_candidate_still_counts() -> None:
@@ -193,18 +196,17 @@ def bucket(key: str, count: int, **source: Any) -> dict[str, Any]:
 
 def test_values_are_spelt_as_the_shop_spells_them() -> None:
     plan = planned("brand", "category", "attributes.Colour", "available")
-    terms = {"sum_other_doc_count": 0, "doc_count_error_upper_bound": 0}
     found = read_facets(
         plan.facets,
         answer(
-            {"buckets": [bucket("qu", 2, brand="QU"), bucket("ı", 1, brand="I")], **terms},
-            {"buckets": [bucket("mugs", 3, category=["Home", "Mugs"])], **terms, "sum_other_doc_count": 4},
+            {"buckets": [bucket("qu", 2, brand="QU"), bucket("ı", 1, brand="I")], **TERMS},
+            {"buckets": [bucket("mugs", 3, category=["Home", "Mugs"])], **TERMS, "sum_other_doc_count": 4},
             {
                 "buckets": [bucket("colour=dark red", 1, attributes={"Size": ["x"], "colour": ["Dark Red"]})],
                 "sum_other_doc_count": 0,
                 "doc_count_error_upper_bound": 2,
             },
-            {"buckets": [{"key": 1, "key_as_string": "true", "doc_count": 5}], **terms},
+            {"buckets": [{"key": 1, "key_as_string": "true", "doc_count": 5}], **TERMS},
         ),
     )
     assert {name: [(one.value, one.count) for one in facet.values] for name, facet in found.items()} == {
@@ -221,6 +223,79 @@ def test_values_are_spelt_as_the_shop_spells_them() -> None:
         "other": 0,
         "exact": True,
     }
+
+
+def pair(key: str, count: int) -> dict[str, Any]:
+    return {"key": key, "doc_count": count}
+
+
+def attributes_of(products: int, *pairs: tuple[str, int], **sources: Any) -> FacetCounts:
+    """The facet of all attributes, where the spelling of the given products is known."""
+    plan = planned("attributes@filter")
+    spelt = {"hits": {"hits": [{"_source": {"attributes": one}} for one in sources.values()]}}
+    counted = {"buckets": [pair(*one) for one in pairs], **TERMS}
+    within = {"doc_count": products, "values": counted, "spelt": spelt}
+    return read_facets(plan.facets, {"aggregations": {"facet0": {"in": within}}})["attributes"]
+
+
+def test_which_attributes_there_are() -> None:
+    found = attributes_of(
+        9,
+        ("size=l", 5),
+        ("colour=dark red", 4),
+        ("size=m", 3),
+        ("colour=a=b", 2),
+        ("colour=ünknown", 1),
+        one={"Size": ["L", "M"], "Colour": "Dark Red"},
+        two={"colour": ["A=B"], "Size": []},
+    )
+    assert found.scope == "filter"
+    size, colour = found.values
+    assert (size.value, size.count, colour.value, colour.count) == ("Size", 8, "Colour", 7)
+    assert [(one.value, one.count) for one in size.values] == [("L", 5), ("M", 3)]
+    assert [one.value for one in colour.values] == ["Dark Red", "A=B", "ünknown"]
+    assert found.to_json()["values"][0] == {
+        "value": "Size",
+        "count": 8,
+        "values": [{"value": "L", "count": 5}, {"value": "M", "count": 3}],
+        "other": 0,
+    }
+
+
+def test_attributes_that_tell_nothing_apart_are_left_out() -> None:
+    serial = [(f"serial={number}", 1) for number in range(20)]
+    many = [(f"many={number:02d}", 3) for number in range(20)]
+    found = attributes_of(20, ("all=yes", 20), ("some=yes", 12), *many, *serial)
+    assert [(one.value, one.count) for one in found.values] == [("many", 60), ("some", 12)]
+    assert (len(found.values[0].values), found.values[0].other) == (10, 30)
+
+
+def test_no_more_attributes_than_asked_for() -> None:
+    plan = plan_for(facets=(Facet(field="attributes", size=1),))
+    counted = {"buckets": [pair("a=1", 3), pair("b=1", 2)], **TERMS, "sum_other_doc_count": 4}
+    read = read_facets(plan.facets, {"aggregations": {"facet0": {"in": {"doc_count": 9, "values": counted}}}})
+    assert [one.value for one in read["attributes"].values] == ["a"]
+    assert read["attributes"].other == 6
+
+
+def test_the_cutoff_holds_for_counts_too() -> None:
+    def conditions(facet: str, **options: Any) -> Any:
+        plan = planned(facet, **{"cutoff": 1.0, **options})
+        return aggregation(plan, brand=["a", "b"])["aggs"]["in"]["filter"]
+
+    words = conditions("brand")["bool"]["filter"][0]["bool"]["should"]
+    assert words != conditions("brand", cutoff=None)["bool"]["filter"][0]["bool"]["should"]
+    assert "minimum_should_match" in str(words)
+    ids, relevant = conditions("brand@window", filters=["brand=A"])["bool"]["filter"]
+    assert ids == {"ids": {"values": ["a", "b"]}}
+    assert all(str(ids) in str(way) for way in relevant["bool"]["should"] if "knn" in str(way))
+    assert len(relevant["bool"]["should"]) == 3
+    boost = conditions("brand@window", filters=["brand=A"], fusion="boost")["bool"]["filter"]
+    assert len(boost) == 2 and "similarity" in str(boost[-1]) and "similarity" not in str(boost[0])
+    everything = planned("brand@filter", cutoff=1.0)
+    assert aggregation(everything)["aggs"]["in"]["filter"] == {"match_all": {}}
+    nobody = aggregation(planned("brand@window", filters=["brand=A"], cutoff=1.0), brand=[])
+    assert nobody["aggs"]["in"]["filter"] == {"bool": {"filter": [{"ids": {"values": []}}]}}
 
 
 def test_given_ranges_are_kept_and_what_lies_outside_is_shown() -> None:

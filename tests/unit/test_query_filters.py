@@ -55,6 +55,9 @@ pytestmark = pytest.mark.unit
             {"bool": {"must_not": [{"nested": {"path": "images", "query": {"match_all": {}}}}]}},
         ),
         ("attributes.range=1..2", {"term": {"attribute_pairs": "range=1..2"}}),
+        (r"attributes.a\=b=c", {"term": {"attribute_pairs": "a=b=c"}}),
+        (r"attributes.\<b\>\!!=c", {"bool": {"must_not": [{"term": {"attribute_pairs": "<b>!=c"}}]}}),
+        (r"attributes.a\\b\c=d", {"term": {"attribute_pairs": r"a\b\c=d"}}),
     ],
 )
 def test_clause(typed: str, clause: dict[str, object]) -> None:
