@@ -44,23 +44,21 @@ def take_marks(client: Elasticsearch, index: str, standing: Standing = "global_c
     """
     with cluster_errors(client, f"asking where the shards of {index} stand"):
         answer = client.indices.stats(index=index, level="shards", metric="docs").body
+        settings = client.indices.get_settings(index=index, name="index.number_of_shards").body
     found = answer.get("indices", {}).get(index, {})
+    shards = int(settings[index]["settings"]["index"]["number_of_shards"])
     numbers: dict[int, int] = {}
     for shard, copies in found.get("shards", {}).items():
         for copy in copies:
             if copy.get("routing", {}).get("primary") and standing in copy.get("seq_no", {}):
                 numbers[int(shard)] = int(copy["seq_no"][standing])
-    whole = sorted(numbers) == list(range(len(numbers))) and len(numbers) == len(found.get("shards", {}))
     # A shard without a started primary is not in the answer at all.
-    started = answer["_shards"]["failed"] == 0 and len(numbers) > 0
-    if not (whole and started and "uuid" in found):
+    if sorted(numbers) != list(range(shards)) or "uuid" not in found:
         raise ClusterAnswerError(
             f"index {index} does not tell the sequence numbers of all its shards",
             hint="wait until the index is yellow or green, then run the same command again",
         )
-    return Marks(
-        index=index, uuid=str(found["uuid"]), numbers=tuple(numbers[one] for one in range(len(numbers)))
-    )
+    return Marks(index=index, uuid=str(found["uuid"]), numbers=tuple(numbers[one] for one in range(shards)))
 
 
 def operations_since(client: Elasticsearch, marks: Marks) -> int:

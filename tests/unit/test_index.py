@@ -96,6 +96,14 @@ class Cluster:
         if asked.method == "PUT":
             exists = {"type": "resource_already_exists_exception", "reason": "it is there"}
             return Answer(status=400, body={"error": {"root_cause": [exists], **exists}})
+        if "/_settings/" in path:
+            index = path.partition("/")[0]
+            return Answer(body={index: {"settings": self.indices[index]["settings"]}})
+        if "/_stats/" in path:
+            copy = {"routing": {"primary": True}, "seq_no": {"global_checkpoint": 7, "max_seq_no": 7}}
+            index = path.partition("/")[0]
+            shards = {str(number): [copy] for number in range(3)}
+            return Answer(body={"indices": {index: {"uuid": "u1", "shards": shards}}})
         if path.endswith("_alias"):
             return Answer(body={name: {"aliases": body["aliases"]} for name, body in self.indices.items()})
         wanted = path.replace("%2C", ",").replace("%2A", "*").replace("*", "").split(",")
