@@ -35,11 +35,11 @@ LEAST_PASSWORD_CHARS = 12
 
 
 def roles(index: str) -> dict[str, dict[str, Any]]:
-    """Return the roles, for one index: its alias, and its versions."""
+    """Return the roles, with this index (its alias, its versions) for the `products` of the file."""
     written: dict[str, dict[str, Any]] = json.loads(ROLES.read_text(encoding="utf-8"))
     for role in written.values():
         for one in role["indices"]:
-            one["names"] = [index, f"{index}-*"]
+            one["names"] = [name.replace("products", index) for name in one["names"]]
     return written
 
 

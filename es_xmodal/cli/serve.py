@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -52,12 +54,26 @@ def serve(index: str, encoder: str | None, profile: Path | None, url: str | None
 
     settings = settings_for(url, profile=profile)
     _log_to_stderr()
-    with contextlib.closing(_listen(options.host, options.port)) as listener:
+    with _told_to_end(), contextlib.closing(_listen(options.host, options.port)) as listener:
         click.echo(f"http://{_shown(listener)} serves the index {index}", err=True)
         config = start(options, settings, index=index, encoder=encoder)
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
     return 0
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """SIGTERM ends the command with 0, before the service has started too.
+
+    uvicorn finishes what runs and then raises the signal again, for whoever was there before. The first
+    process of a container needs a handler at all: the kernel ignores a signal that it has none for.
+    """
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _log_to_stderr() -> None:

@@ -478,6 +478,7 @@ def test_a_process_listens_answers_and_ends_cleanly(process: Callable[..., Any])
     assert second.returncode == 2
     service.send_signal(signal.SIGTERM)
     assert "Traceback" not in service.communicate(timeout=60)[1]
+    assert service.returncode == 0
 
 
 def test_a_process_logs_requests_and_words_only_when_asked(process: Callable[..., Any]) -> None:
