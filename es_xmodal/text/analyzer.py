@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
 from importlib import metadata
+from operator import itemgetter
 
 from es_xmodal.errors import SettingsError
 from es_xmodal.text.dictionary import Segmenter, dictionary_fingerprint, read_user_words
 from es_xmodal.text.folding import folding_hash, traditional_to_simplified
 from es_xmodal.text.highlight import mark_spans
-from es_xmodal.text.normalise import Normalised, normalise
+from es_xmodal.text.normalise import normalise
 from es_xmodal.text.options import MAX_TERM_CHARS, SEPARATOR, TextOptions, Token
 from es_xmodal.text.scripts import char_classes
 from es_xmodal.text.stopwords import STOP_WORDS
@@ -24,6 +25,7 @@ FORMAT = 1
 """Raised when the same options give other tokens than before."""
 
 _HAN_RUN = re.compile(r"[hadm\-+#&_.%]+")
+_PLACE = itemgetter(1, 2)
 _OTHER_RUN = re.compile(r"[k][km]*|[g][gm]*|[t][tm]*|s")
 
 
@@ -71,11 +73,11 @@ class Analyzer:
         Args:
             text: any string.
         """
-        return self._tokens(text, inner=True)
+        return [Token(*found) for found in self._tokens(text, inner=True)]
 
     def index_text(self, texts: Iterable[str]) -> list[str]:
         """Return one string a text for a token field: its terms joined with U+001F."""
-        return [SEPARATOR.join(token.term for token in self.tokens(text)) for text in texts]
+        return [SEPARATOR.join([term for term, _, _ in self._tokens(text, inner=True)]) for text in texts]
 
     def query_terms(self, text: str) -> list[str]:
         """Return the terms of a query.
@@ -88,7 +90,7 @@ class Analyzer:
             them is among the tokens of the same text. Empty where the text has no letter, digit or symbol.
         """
         tokens = self._tokens(text, inner=self.options.query_mode == "search")
-        terms = list(dict.fromkeys(token.term for token in tokens))
+        terms = list(dict.fromkeys(term for term, _, _ in tokens))
         return [term for term in terms if term not in self._stop_terms] or terms
 
     def mark(
@@ -125,40 +127,51 @@ class Analyzer:
             piece = self._stem(piece[:MAX_TERM_CHARS])
         return piece[:MAX_TERM_CHARS]
 
-    def _tokens(self, text: str, *, inner: bool) -> list[Token]:
+    def _tokens(self, text: str, *, inner: bool) -> list[tuple[str, int, int]]:
+        """What `Token` holds, as plain tuples: a row has hundreds of them."""
         normalised = normalise(text)
-        normalised = Normalised(self._fold(normalised.text), normalised.starts, normalised.ends)
-        classes = char_classes(normalised.text)
-        pieces = [*self._word_pieces(normalised.text, classes)]
-        if not normalised.text.isascii():
-            pieces += self._han_pieces(normalised.text, classes, inner=inner)
-            pieces += _other_pieces(normalised.text, classes)
-        unique = dict.fromkeys(
-            Token(self._term(piece), *normalised.span(start, end)) for piece, start, end in pieces
-        )
-        return sorted(unique, key=lambda token: (token.start, token.end))
+        folded, starts, ends = self._fold(normalised.text), normalised.starts, normalised.ends
+        classes = char_classes(folded)
+        pieces = self._word_pieces(folded, classes)
+        if not folded.isascii():
+            if "h" in classes:
+                pieces += self._han_pieces(folded, classes, inner=inner)
+            pieces += _other_pieces(folded, classes)
+        term = self._term
+        unique = dict.fromkeys([(term(piece), starts[start], ends[end - 1]) for piece, start, end in pieces])
+        return sorted(unique, key=_PLACE)
 
-    def _word_pieces(self, text: str, classes: str) -> Iterator[Piece]:
-        compounds = [(text[m.start() : m.end()], m.start(), m.end()) for m in COMPOUND.finditer(classes)]
-        for compound, start, _ in compounds:
-            yield from compound_pieces(compound, start)
-        yield from joined_neighbours(compounds, text, self._stop_words)
-        yield from size_pieces(text)
+    def _word_pieces(self, text: str, classes: str) -> list[Piece]:
+        spans = [match.span() for match in COMPOUND.finditer(classes)]
+        compounds = [(text[start:end], start, end) for start, end in spans]
+        pieces: list[Piece] = []
+        for compound in compounds:
+            if compound[0].isalpha():
+                pieces.append(compound)
+            else:
+                pieces += compound_pieces(compound[0], compound[1])
+        pieces += joined_neighbours(compounds, text, self._stop_words)
+        if "d" in classes:
+            pieces += size_pieces(text)
+        return pieces
 
-    def _han_pieces(self, text: str, classes: str, *, inner: bool) -> Iterator[Piece]:
+    def _han_pieces(self, text: str, classes: str, *, inner: bool) -> list[Piece]:
+        with self._lock:
+            segmenter = self._segmenter
+        pieces: list[Piece] = []
         for match in _HAN_RUN.finditer(classes):
             if "h" not in match[0]:
                 continue
-            with self._lock:
-                segmenter = self._segmenter
-            for word, at in segmenter.words(text[match.start() : match.end()]):
-                start = match.start() + at
+            first, last = match.span()
+            for word, at in segmenter.words(text[first:last]):
+                start = first + at
                 if "h" not in classes[start : start + len(word)]:
                     continue
-                yield word, start, start + len(word)
-                if inner:
+                pieces.append((word, start, start + len(word)))
+                if inner and len(word) > 2:
                     for piece, offset in segmenter.inner_words(word):
-                        yield piece, start + offset, start + offset + len(piece)
+                        pieces.append((piece, start + offset, start + offset + len(piece)))
+        return pieces
 
 
 def _other_pieces(text: str, classes: str) -> Iterator[Piece]:

@@ -8,6 +8,7 @@ second, no longer than jieba's own cache file, which lies in a shared temporary 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple
 
 from es_xmodal.errors import SettingsError
 
+_ONE_BLOCK = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%\-]+")
+"""What jieba looks up in its dictionary at once."""
 _LINE = re.compile(r"^(?P<word>.+?)(?:\s+(?P<freq>\d+))?(?:\s+(?P<tag>[a-zA-Z]+))?$")
 
 
@@ -83,12 +86,47 @@ class Segmenter:
         at = 0
         # HMM=False: jieba's guesses at unknown words depend on what stands beside them, so that a query
         # and a title often got different ones (docs/text.md has the numbers); they also take quadratic time.
-        for word in self._tokenizer.cut(run, HMM=False):
+        words = self._best_words(run) if _ONE_BLOCK.fullmatch(run) else self._tokenizer.cut(run, HMM=False)
+        for word in words:
             if word in self._split:
                 yield from ((char, at + index) for index, char in enumerate(word))
             else:
                 yield word, at
             at += len(word)
+
+    def _best_words(self, block: str) -> list[str]:
+        """The likeliest words of a block, as jieba's `cut` without HMM gives them, in half its time.
+
+        The likelihood of a cut is the product of its words' frequencies; from the end to the beginning, the
+        best cut of each rest follows from those of the shorter rests. Letters and digits that are no word of
+        the dictionary stay together.
+        """
+        frequencies, size = self._frequencies, len(block)
+        log_total = math.log(self._tokenizer.total)
+        scores, ends = [0.0] * (size + 1), [0] * size
+        for start in range(size - 1, -1, -1):
+            best, best_end, end = -math.inf, 0, start + 1
+            while (frequency := frequencies.get(block[start:end])) is not None:
+                # The same sums in the same order as jieba's: the same words win; of equals the longest.
+                if frequency and (score := math.log(frequency) - log_total + scores[end]) >= best:
+                    best, best_end = score, end
+                if end == size:
+                    break
+                end += 1
+            scores[start] = best if best_end else scores[start + 1] - log_total
+            ends[start] = best_end or start + 1
+        words: list[str] = []
+        at, joins = 0, False
+        while at < size:
+            word = block[at : ends[at]]
+            at = ends[at]
+            single = len(word) == 1 and word.isascii() and word.isalnum()
+            if single and joins:
+                words[-1] += word
+            else:
+                words.append(word)
+            joins = single
+        return words
 
     def inner_words(self, word: str) -> Iterator[tuple[str, int]]:
         """Yield the dictionary's words of two and three characters inside a longer word."""

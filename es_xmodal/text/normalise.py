@@ -8,7 +8,7 @@ kind of blank becomes a space.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -64,6 +64,66 @@ def normalise(text: str) -> Normalised:
     size = len(text)
     if text.isascii() and text.isprintable():
         return Normalised(text.lower(), range(size), range(1, size + 1))
+    chars = set(text)
+    odd = chars - _ONE_TO_ONE.chars
+    odd -= {char for char in odd if _ONE_TO_ONE.takes(char)}
+    if not odd:
+        return Normalised(text.translate(_ONE_TO_ONE), range(size), range(1, size + 1))
+    if any(map(_extends, odd)):
+        return _by_cluster(text)
+    return _by_char(text, {char: _spelling(char) for char in odd})
+
+
+class _OneToOne(dict[int, str]):
+    """A table for `str.translate`: the characters that stand alone and are spelled with one character.
+
+    It is filled as they come; there are no more of them than code points.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chars: set[str] = set()
+
+    def takes(self, char: str) -> bool:
+        """Whether a character is such a one; it is in the table then."""
+        if _extends(char):
+            return False
+        spelled = _spelling(char)
+        if len(spelled) != 1:
+            return False
+        self[ord(char)] = spelled
+        self.chars.add(char)  # last: who finds it here, in another thread, finds it in the table
+        return True
+
+
+_ONE_TO_ONE: Final = _OneToOne()
+
+
+def _by_char(text: str, odd: Mapping[str, str]) -> Normalised:
+    """Normalise a text without marks that combine.
+
+    Args:
+        text: the text.
+        odd: its characters that are spelled with none or several.
+    """
+    places = [at for at, char in enumerate(text) if char in odd]
+    pieces: list[str] = []
+    starts: list[int] = []
+    last = 0
+    for at in places:
+        spelled = odd[text[at]]
+        pieces += (text[last:at].translate(_ONE_TO_ONE), spelled)
+        starts += range(last, at)
+        starts += [at] * len(spelled)
+        last = at + 1
+    pieces.append(text[last:].translate(_ONE_TO_ONE))
+    starts += range(last, len(text))
+    return Normalised("".join(pieces), starts, [start + 1 for start in starts])
+
+
+def _by_cluster(text: str) -> Normalised:
+    """Normalise any text: each character together with the marks that combine with it."""
+    size = len(text)
     pieces: list[str] = []
     starts: list[int] = []
     ends: list[int] = []

@@ -140,8 +140,8 @@ def joined_neighbours(
     for (left, start, left_end), (right, right_start, end) in pairwise(compounds):
         if text[left_end:right_start] != " " or left in stop_words or right in stop_words:
             continue
-        head = _ATOM.match(right)
-        if left.isalpha() and head and _is_number(head[0]):
+        head = _ATOM.match(right) if right[0].isdigit() and left.isalpha() else None
+        if head:
             yield left + head[0], start, right_start + len(head[0])
         elif right.isalpha() and _joins(left, right):
             yield left + right, start, end
