@@ -9,6 +9,7 @@ the number of frames that are decoded on the way to those that are wanted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
@@ -116,19 +117,8 @@ def video_frames(
             or `broken`.
     """
     name = printable(source)
-    if find_spec("av") is None:
-        raise PictureError(
-            f"{name} is a video, and what reads videos is not installed: pip install 'es-xmodal[video]'",
-            code="video_extra",
-        )
-    try:
-        with _open(data) as container:
-            found = list(_seen(container, name, limits, max_side))
-    except PictureError:
-        raise
-    except Exception as error:  # FFmpeg answers hostile bytes with nearly every error that there is
-        reason = printable(str(error)) or type(error).__name__
-        raise PictureError(f"{name} cannot be decoded: {reason}", code="broken") from error
+    with _opened(data, name) as container:
+        found = list(_seen(container, name, limits, max_side))
     content = content_hash(data)
     return [
         Frame(
@@ -141,6 +131,40 @@ def video_frames(
     ]
 
 
+def video_frame(
+    data: bytes,
+    time_s: float,
+    *,
+    source: str,
+    limits: VideoLimits = DEFAULT_VIDEO_LIMITS,
+    max_side: int | None = None,
+) -> Image:
+    """Take one frame of a video.
+
+    Args:
+        data: the encoded video; its size is bounded by the one that read it.
+        time_s: seconds from its start; beyond the end it is the last frame.
+        source: where it came from, for messages.
+        limits: what it may cost.
+        max_side: as for `video_frames`.
+
+    Returns:
+        The frame that is shown at that time, upright.
+
+    Raises:
+        PictureError: as `video_frames` does.
+    """
+    name = printable(source)
+    with _opened(data, name) as container:
+        stream = _stream(container, name, limits)
+        start, duration = _times(container, stream, name, limits)
+        # A frame's time was rounded to milliseconds, so the frame itself may begin a little later.
+        frame = _frame_at(container, stream, start + min(max(0.0, time_s), duration) + 0.0005)
+        if frame is None:
+            raise PictureError(f"{name} has no frame at {time_s:.1f} s", code="truncated")
+        return _picture(frame, max_side)
+
+
 def _container(data: bytes) -> str:
     """FFmpeg's name of the reader for these bytes; empty where they are no video."""
     if data[:4] == b"\x1a\x45\xdf\xa3":
@@ -150,6 +174,24 @@ def _container(data: bytes) -> str:
     if data[4:8] in _MOV_ATOMS:
         return "" if data[4:8] == b"ftyp" and data[8:12] in _STILL_BRANDS else "mov"
     return ""
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Any]:
+    """The container for a block; whatever FFmpeg says in it becomes a `PictureError`."""
+    if find_spec("av") is None:
+        raise PictureError(
+            f"{name} is a video, and what reads videos is not installed: pip install 'es-xmodal[video]'",
+            code="video_extra",
+        )
+    try:
+        with _open(data) as container:
+            yield container
+    except PictureError:
+        raise
+    except Exception as error:  # FFmpeg answers hostile bytes with nearly every error that there is
+        reason = printable(str(error)) or type(error).__name__
+        raise PictureError(f"{name} cannot be decoded: {reason}", code="broken") from error
 
 
 def _open(data: bytes) -> Any:
@@ -166,12 +208,7 @@ def _seen(
 ) -> Iterator[tuple[float, Image]]:
     """Time and picture of the wanted frames, each once."""
     stream = _stream(container, name, limits)
-    start = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
-    duration = _duration_s(container, stream)
-    if duration > limits.max_duration_s:
-        raise PictureError(
-            f"{name} is {duration:.0f} s long, more than {limits.max_duration_s:.0f}", code="too_long"
-        )
+    start, duration = _times(container, stream, name, limits)
     last = -1.0
     for number in range(limits.frames):
         wanted = start + duration * (number + 0.5) / limits.frames
@@ -208,6 +245,17 @@ def _is_cover(stream: Any) -> bool:
     import av
 
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _times(container: Any, stream: Any, name: str, limits: VideoLimits) -> tuple[float, float]:
+    """Where the moving picture starts, and how long it is, in seconds."""
+    start = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
+    duration = _duration_s(container, stream)
+    if duration > limits.max_duration_s:
+        raise PictureError(
+            f"{name} is {duration:.0f} s long, more than {limits.max_duration_s:.0f}", code="too_long"
+        )
+    return start, duration
 
 
 def _duration_s(container: Any, stream: Any) -> float:

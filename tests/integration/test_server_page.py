@@ -23,6 +23,7 @@ from es_xmodal.settings import load_settings
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import delete_everything_named
 from tests.support.shops import ROWS, ingest_shop, write_shop
+from tests.support.video import BLUE, GREEN, RED, video
 
 pytestmark = pytest.mark.integration
 
@@ -122,6 +123,47 @@ def test_references_that_are_never_opened(
     answer = client.get("/products/odd-one/images/0")
     assert answer.status_code == 404
     assert "script" not in answer.text
+
+
+def colour(answer: Any) -> str:
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg"), answer.text
+    pixel: Any = Image.open(io.BytesIO(answer.content)).getpixel((3, 3))
+    return "rgb"[max(range(3), key=lambda at: pixel[at])]
+
+
+def test_a_frame_of_a_video(client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A name says nothing of what is in a file.
+    (folder / "images" / "clip.jpg").write_bytes(video([RED, GREEN, BLUE], size=(640, 480)))
+    (folder / "images" / "broken.mp4").write_bytes(video([RED])[:300])
+    product = {**ROWS[0], "images": ["images/clip.jpg", "images/mug-red-0.png", "images/broken.mp4"]}
+    monkeypatch.setattr(Shop, "product", lambda self, id_: product)
+    path = "/products/filmed/images/"
+    assert [colour(client.get(f"{path}0?t={time}")) for time in (0.2, 1.5, 2.9, 3000)] == list("rgbb")
+    assert Image.open(io.BytesIO(client.get(f"{path}0?t=0&side=100").content)).size == (160, 120)
+    without = client.get(f"{path}0")
+    assert (without.status_code, without.json()["code"]) == (404, "is_video")
+    assert colour(client.get(f"{path}1?t=1")) == "r", "a picture is the same at any time"
+    assert client.get(f"{path}2?t=0").status_code == 404
+    for wrong in ("nan", "-1", "1e9", "x"):
+        assert client.get(f"{path}0?t={wrong}").status_code == 422
+
+
+def test_frames_are_kept_by_their_time(
+    client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "images" / "kept.mp4").write_bytes(video([RED, GREEN]))
+    monkeypatch.setattr(Shop, "product", lambda self, id_: {**ROWS[0], "images": ["images/kept.mp4"]})
+    times = (0.2, 1.7, 0.2, 0.2001)
+    made: list[float] = []
+    real = pictures.video_frame
+
+    def counted(data: bytes, time_s: float, **options: Any) -> Any:
+        made.append(time_s)
+        return real(data, time_s, **options)
+
+    monkeypatch.setattr(pictures, "video_frame", counted)
+    assert [colour(client.get(f"/products/kept/images/0?t={time}")) for time in times] == list("rgrr")
+    assert made == [0.2, 1.7]
 
 
 def test_without_a_folder_there_are_none(shop: Shop, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from es_xmodal.errors import PictureError
 from es_xmodal.media import video as video_module
 from es_xmodal.media.picture import PictureLimits, decode_picture
 from es_xmodal.media.source import PictureSource
-from es_xmodal.media.video import VideoLimits, frame_content, frame_ref, is_video, video_frames
+from es_xmodal.media.video import VideoLimits, frame_content, frame_ref, is_video, video_frame, video_frames
 from tests.support.video import BLACK, BLUE, GREEN, RED, video
 
 pytestmark = pytest.mark.unit
@@ -61,6 +61,25 @@ def test_frames_are_evenly_spread_and_each_is_new(form: str, codec: str) -> None
     assert len({frame.picture.content_hash for frame in frames}) == 3
     again = video_frames(data, source="b", limits=VideoLimits(frames=12), max_side=32)
     assert [frame.picture.content_hash for frame in again] == [f.picture.content_hash for f in frames]
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp4", "libx264"), ("webm", "libvpx"), ("avi", "mjpeg")])
+def test_a_frame_is_found_again_by_its_time(form: str, codec: str) -> None:
+    data = video([RED, GREEN, BLUE, RED], form=form, codec=codec)
+    for frame in video_frames(data, source="clip"):
+        again = video_frame(data, frame.time_s, source="clip")
+        assert again.tobytes() == frame.picture.image.tobytes()
+    small = video_frame(data, 1e9, source="clip", max_side=32)
+    assert small.size == (32, 24)
+    assert small.getpixel((1, 1))[0] > 150, "beyond the end it is the last one"  # type: ignore[index]
+    with pytest.raises(PictureError, match="is 4 s long"):
+        video_frame(data, 0, source="clip", limits=VideoLimits(max_duration_s=3))
+
+
+def test_no_frame_of_bytes_that_are_broken(clip: bytes) -> None:
+    with pytest.raises(PictureError, match="^clip ") as caught:
+        video_frame(clip[:200], 0, source="clip")
+    assert caught.value.code in ("broken", "truncated", "no_video")
 
 
 def test_the_number_of_frames_is_bounded(clip: bytes) -> None:
