@@ -20,7 +20,8 @@ Ids = NDArray[np.uint64]
 """Sorted hashes, each once. Among 5 million ids two share one with a probability of one in a million."""
 
 PAGE: Final = 10_000
-_KEEP_S: Final = 300
+KEEP_S: Final = 300
+"""Seconds that a point in time is kept from page to page."""
 _TIMEOUT_S: Final = 60.0
 
 NONE: Final[Ids] = np.empty(0, np.uint64)
@@ -69,12 +70,13 @@ def union(ids: Ids, other: Ids) -> Ids:
     return np.union1d(ids, other) if len(other) else ids
 
 
-def scan_ids(client: Elasticsearch, index: str) -> Ids:
+def scan_ids(client: Elasticsearch, index: str, *, point: str | None = None) -> Ids:
     """Return the ids of all documents of an index.
 
     Args:
         client: see `connect`.
         index: index or alias; it is refreshed first.
+        point: a point in time of it, which is read in its place, and closed; None: the index as it is now.
 
     Returns:
         The set.
@@ -83,17 +85,18 @@ def scan_ids(client: Elasticsearch, index: str) -> Ids:
         ClusterError: the cluster cannot be reached, refuses, or answers in part only.
     """
     found = array("Q")
-    for page in id_pages(client, index):
+    for page in id_pages(client, index, point=point):
         found.extend(hash_id(one) for one in page)
     return np.unique(np.frombuffer(found, np.uint64)) if found else NONE
 
 
-def id_pages(client: Elasticsearch, index: str) -> Iterator[list[str]]:
+def id_pages(client: Elasticsearch, index: str, *, point: str | None = None) -> Iterator[list[str]]:
     """Walk over the ids of all documents of an index, as it is at the beginning.
 
     Args:
         client: see `connect`.
         index: index or alias; it is refreshed first.
+        point: as for `scan_ids`.
 
     Yields:
         Some thousand ids at a time.
@@ -101,15 +104,16 @@ def id_pages(client: Elasticsearch, index: str) -> Iterator[list[str]]:
     Raises:
         ClusterError: the cluster cannot be reached, refuses, or answers in part only.
     """
-    with cluster_errors(client, f"refreshing {index}"):
-        client.indices.refresh(index=index)
-    point = open_point(client, index, keep_s=_KEEP_S)
+    if point is None:
+        with cluster_errors(client, f"refreshing {index}"):
+            client.indices.refresh(index=index)
+        point = open_point(client, index, keep_s=KEEP_S)
     body: dict[str, Any] = {
         "size": PAGE,
         "sort": [{"_shard_doc": "asc"}],
         "_source": False,
         "track_total_hits": False,
-        "pit": {"id": point, "keep_alive": f"{_KEEP_S}s"},
+        "pit": {"id": point, "keep_alive": f"{KEEP_S}s"},
     }
     try:
         while hits := search(client, None, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]:

@@ -107,6 +107,19 @@ def edits_alias(index: str) -> str:
     return f"{index}-edits"
 
 
+def catch_up_alias(index: str, run_id: str) -> str:
+    """Return the alias through which a complete version catches up with the one that serves.
+
+    Args:
+        index: physical name of the version that catches up.
+        run_id: id of the run that writes.
+
+    Returns:
+        Such as `products-v0002-follows-3f2a9c`.
+    """
+    return f"{index}-follows-{run_id}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is most like the given one.
 

@@ -117,6 +117,7 @@ def swap(
     index: str,
     *,
     writer: str | None = None,
+    replaces: str | None = None,
     bound_to: Sequence[Mapping[str, Any]] = (),
 ) -> str | None:
     """Point the alias at another version, in one step that no search can see half of.
@@ -126,6 +127,7 @@ def swap(
         name: the alias.
         index: physical index of this project, complete.
         writer: alias of the builder that goes away in the same step.
+        replaces: the version that is known to serve; None: whichever does.
         bound_to: further alias actions of the same step; where one of them fails, nothing is done.
 
     Returns:
@@ -142,6 +144,11 @@ def swap(
     if new.state != "complete":
         raise IndexStateError(f"index {index} is {new.state}, so it cannot serve")
     old = serving_version(versions)
+    if replaces is not None and (old is None or old.index != replaces):
+        raise IndexStateError(
+            f"alias {name} moved from {replaces} to {old.index if old else 'nothing'} meanwhile",
+            hint="run the same command again",
+        )
     actions: list[Mapping[str, Any]] = [
         *bound_to,
         {"add": {"index": index, "alias": name}},

@@ -15,17 +15,13 @@ from es_xmodal.catalog.edit import Edit, overlay
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.ingest.document import dump_json
+from es_xmodal.ingest.from_index import STORED
 from es_xmodal.ingest.known import COMPARED, EDITED
 from es_xmodal.ingest.sender import Item
 
 TOGETHER: Final = 128
 """Products that are read at once."""
 _ON_CONFLICT: Final = 3
-_STORED: Final = (
-    *("id", "title", "titles", "description", "descriptions", "brand", "category", "price", "currency"),
-    *("url", "group_id", "available", "identifiers", "attributes", "extra"),
-    *("images.ref", "images.role", "images.weight"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +77,7 @@ class Edits:
             answer = self._client.mget(
                 index=self._index,
                 ids=[one.id for one in edits],
-                source_includes=list(_STORED),
+                source_includes=list(STORED),
                 realtime=True,
             ).body
         for edit, found in zip(edits, answer["docs"], strict=True):
