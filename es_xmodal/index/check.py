@@ -84,10 +84,11 @@ def _fingerprints(meta: IndexMeta, *, encoder: str | None, text: str | None) -> 
 
 
 def _coverage(client: Elasticsearch, target: Target) -> list[Finding]:
+    names = target.meta.names
     total = _count(client, target.index, {"match_all": {}})
     found = [Finding(what="documents", ok=total > 0, detail=str(total), count=total)]
     if "text_vector" in target.fields:
-        count = _count(client, target.index, {"exists": {"field": "text_vector"}})
+        count = _count(client, target.index, {"exists": {"field": names.at("text_vector")}})
         detail = f"{count} of {total}"
         found.append(
             Finding(
@@ -95,14 +96,14 @@ def _coverage(client: Elasticsearch, target: Target) -> list[Finding]:
             )
         )
     if "fused_vector" in target.fields:
-        count = _count(client, target.index, {"exists": {"field": "fused_vector"}})
+        count = _count(client, target.index, {"exists": {"field": names.at("fused_vector")}})
         what = "with a vector of text and pictures"
         detail = f"{count} of {total}"
         found.append(Finding(what=what, ok=count == total, detail=detail, field="fused_vector", count=count))
     for field in ("images.joint", "images.visual", *MEAN_FIELDS.values()):
         if field in target.fields:
-            exists: dict[str, Any] = {"exists": {"field": field}}
-            nested = {"nested": {"path": "images", "query": exists}}
+            exists: dict[str, Any] = {"exists": {"field": names.at(field)}}
+            nested = {"nested": {"path": names.at("images"), "query": exists}}
             count = _count(client, target.index, nested if "." in field else exists)
             detail = f"{count} of {total}"
             found.append(Finding(what=f"with {field}", ok=True, detail=detail, field=field, count=count))

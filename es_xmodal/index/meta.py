@@ -9,6 +9,8 @@ from typing import Any, Literal
 from es_xmodal.encoders.base import EncoderInfo
 from es_xmodal.errors import FingerprintMismatchError, ForeignIndexError, IndexStateError, SettingsError
 from es_xmodal.index.combining import Combining, parse_combining
+from es_xmodal.index.shop import ShopMeta, parse_shop
+from es_xmodal.query.fields import OUR_OWN, Fields
 
 FORMAT = 1
 KEY = "es_xmodal"
@@ -99,6 +101,13 @@ class IndexMeta:
     ocr: OcrMeta | None = None
     """None: the words on pictures were not read."""
     combining: Combining = field(default_factory=Combining)
+    shop: ShopMeta | None = None
+    """Of an index that a shop made and `enrich` added to; None: this project made the index."""
+
+    @property
+    def names(self) -> Fields:
+        """What the index calls its fields."""
+        return self.shop.fields if self.shop else OUR_OWN
 
     def check_encoder(self, fingerprint: str) -> None:
         """Refuse an encoder whose vectors do not belong in this index.
@@ -212,6 +221,7 @@ class IndexMeta:
             },
             "counts": dict(self.counts),
             "combining": self.combining.to_json(),
+            **({"shop": self.shop.to_json()} if self.shop else {}),
         }
 
 
@@ -280,4 +290,5 @@ def _parse(index: str, found: Mapping[str, Any]) -> IndexMeta:
         },
         counts={name: int(count) for name, count in found.get("counts", {}).items()},
         combining=parse_combining(found.get("combining", {})),
+        shop=parse_shop(found["shop"]) if "shop" in found else None,
     )

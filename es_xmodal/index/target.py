@@ -14,6 +14,7 @@ from es_xmodal.errors import ClusterError, IndexMissingError, IndexStateError
 from es_xmodal.index.meta import IndexMeta, parse_meta
 from es_xmodal.index.names import check_name, nearest, version_number
 from es_xmodal.index.quantisation import oversample_of
+from es_xmodal.query.fields import OBJECT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +29,10 @@ class Target:
     shards: int
     meta: IndexMeta
     fields: Mapping[str, str]
-    """Dotted field -> Elasticsearch type, fields below `nested` and `object` ones included."""
+    """Dotted field -> Elasticsearch type, fields below `nested` and `object` ones included.
+
+    Named as in an index of our own; `meta.names` says what they are called in this one.
+    """
     quantised: bool
     """A vector field is quantised, so its scores are approximate unless they are rescored."""
     vectors: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -70,7 +74,7 @@ def load_target(client: Elasticsearch, name: str) -> Target:
     """
     found = find_indices(client, check_name(name))
     if not found:
-        raise _missing(client, name)
+        raise missing_index(client, name)
     if len(found) > 1:
         raise IndexStateError(
             f"alias {name} stands for {len(found)} indices: {', '.join(sorted(found))}",
@@ -113,15 +117,19 @@ def target_of(alias: str, index: str, body: Mapping[str, Any]) -> Target:
         ForeignIndexError: it was not made by this project.
     """
     mappings = body.get("mappings") or {}
+    meta = parse_meta(index, mappings)
+    properties = mappings.get("properties") or {}
+    # In a shop's index its own vectors are none of ours.
+    ours = (properties.get(OBJECT) or {}).get("properties") or {} if meta.names.prefix else properties
     return Target(
         alias=alias,
         index=index,
         version=version_number(alias, index),
         shards=int(body["settings"]["index"]["number_of_shards"]),
-        meta=parse_meta(index, mappings),
-        fields=dict(_fields(mappings.get("properties") or {}, "")),
-        quantised=_is_quantised(mappings.get("properties") or {}),
-        vectors=dict(_vectors(mappings.get("properties") or {}, "")),
+        meta=meta,
+        fields=meta.names.view(dict(_fields(properties, ""))),
+        quantised=_is_quantised(ours),
+        vectors=dict(_vectors(ours, "")),
     )
 
 
@@ -148,7 +156,13 @@ def _is_quantised(properties: Mapping[str, Any]) -> bool:
     )
 
 
-def _missing(client: Elasticsearch, name: str) -> IndexMissingError:
+def missing_index(client: Elasticsearch, name: str) -> IndexMissingError:
+    """Return the error for an index that there is not; it names the nearest that there is.
+
+    Args:
+        client: see `connect`.
+        name: what was asked for.
+    """
     return IndexMissingError(f"there is no index {name}", hint=_what_there_is(client, name))
 
 
@@ -159,7 +173,12 @@ def _what_there_is(client: Elasticsearch, name: str) -> str:
             answer = client.indices.get_alias(index="*", expand_wildcards="open")
     except ClusterError:
         return "make it with `es-xmodal ingest CATALOG --index NAME`"
-    aliases = {alias for index in answer.body.values() for alias in index.get("aliases", {})}
+    aliases = {
+        alias
+        for index in answer.body.values()
+        for alias, how in index.get("aliases", {}).items()
+        if not how.get("is_hidden")
+    }
     near = nearest(name, aliases or answer.body)
     if near:
         return f"did you mean {near}?"

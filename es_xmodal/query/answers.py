@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from es_xmodal.catalog.images import primary_image
 from es_xmodal.query.facets import PlannedFacet
+from es_xmodal.query.fields import OUR_OWN, Fields
 from es_xmodal.query.fusion import Fused, Ledger
 from es_xmodal.query.legs import PICTURE_LEGS, Leg, leg_kind
 from es_xmodal.query.order import COLLAPSE_KEY
@@ -117,30 +118,40 @@ def read_ranked(answer: Answer) -> dict[str, float]:
     return {row["_id"]: float(row["_score"]) for row in answer["hits"]["hits"]}
 
 
-def read_hits(answer: Answer, fused: Fused, *, offset: int) -> list[RankedHit]:
+def read_hits(
+    answer: Answer,
+    fused: Fused,
+    *,
+    offset: int,
+    names: Fields = OUR_OWN,
+    document: Callable[[Answer], Mapping[str, Any]] = lambda hit: hit["_source"],
+) -> list[RankedHit]:
     """Read the page.
 
     Args:
         answer: the answer of the last round trip.
         fused: the fusion that the request was built with.
         offset: hits before this page.
+        names: what the index calls its fields.
+        document: a hit to its document in the form of an index of our own.
 
     Returns:
         The hits, best first.
     """
     rows = answer["hits"]["hits"]
-    return [_hit(row, fused, rank) for rank, row in enumerate(rows, start=offset + 1)]
+    key = names.at(COLLAPSE_KEY)
+    return [_hit(row, document(row), fused, rank, key) for rank, row in enumerate(rows, start=offset + 1)]
 
 
-def _hit(row: Answer, fused: Fused, rank: int) -> RankedHit:
+def _hit(row: Answer, source: Mapping[str, Any], fused: Fused, rank: int, key: str) -> RankedHit:
     ledger = fused.ledger(row["_id"], row.get("matched_queries", {}))
     return RankedHit(
         id=row["_id"],
         rank=rank,
         ledger=ledger,
-        source=row["_source"],
-        best_image=_best_image(row.get("inner_hits", {})) or _first_image(row["_source"], ledger),
-        collapse_key=next(iter(row.get("fields", {}).get(COLLAPSE_KEY, ())), None),
+        source=source,
+        best_image=_best_image(row.get("inner_hits", {})) or _first_image(source, ledger),
+        collapse_key=next(iter(row.get("fields", {}).get(key, ())), None),
     )
 
 

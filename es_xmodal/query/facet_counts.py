@@ -106,7 +106,7 @@ def _attributes(one: PlannedFacet, within: Mapping[str, Any]) -> FacetCounts:
     Where all have the same value, or nearly each one its own (a number, a text), there is nothing to choose.
     """
     counted = within["values"]
-    spelt = _spellings(within.get("spelt", {}))
+    spelt = _spellings(one, within.get("spelt", {}))
     named: dict[str, list[tuple[str, int]]] = {}
     for bucket in counted["buckets"]:
         name, _, value = str(bucket["key"]).partition("=")
@@ -141,11 +141,11 @@ def _attribute(name: str, values: Sequence[tuple[str, int]], spelt: Mapping[str,
     return FacetValue(value=spelt.get(name, name), count=given, values=shown, other=rest)
 
 
-def _spellings(top: Mapping[str, Any]) -> dict[str, str]:
+def _spellings(one: PlannedFacet, top: Mapping[str, Any]) -> dict[str, str]:
     """`name`, and `name=value`, in lower case, to the attribute's name and value as the shop spells them."""
     found: dict[str, str] = {}
     for hit in top.get("hits", {}).get("hits", []):
-        attributes: Mapping[str, Any] = hit["_source"].get("attributes") or {}
+        attributes: Mapping[str, Any] = one.names.inside(hit["_source"]).get("attributes") or {}
         for name, texts in attributes.items():
             found.setdefault(name.lower(), name)
             for text in _many(texts):
@@ -158,7 +158,7 @@ def _value(one: PlannedFacet, bucket: Mapping[str, Any]) -> str | bool:
         return bool(bucket["key"])
     key: str = bucket["key"]
     hits = bucket.get("one", {}).get("hits", {}).get("hits", [])
-    source: Mapping[str, Any] = hits[0]["_source"] if hits else {}
+    source: Mapping[str, Any] = one.names.inside(hits[0]["_source"]) if hits else {}
     if one.attribute is None:
         return _spelt(key, _many(source.get(one.source)))
     value = key[len(one.attribute) + 1 :]

@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from es_xmodal.catalog.clean import clean_line
 from es_xmodal.errors import QueryError
+from es_xmodal.query.fields import OUR_OWN, Fields
 from es_xmodal.query.filters import ATTRIBUTES, Filter, resolve_field
 from es_xmodal.query.legs import Leg, LexicalLeg, relevance
 from es_xmodal.query.view import IndexView
@@ -144,7 +145,8 @@ class PlannedFacet:
 
     Attributes:
         facet: what was asked.
-        source: the index's field.
+        source: the field, as an index of our own names it.
+        names: what the fields are called in this index.
         kind: the index's type of it.
         scope: what is counted.
         filters: what every counted product meets.
@@ -159,6 +161,7 @@ class PlannedFacet:
     filters: tuple[Clause, ...]
     relaxed: bool
     one_shard: bool = False
+    names: Fields = OUR_OWN
 
     @property
     def all_attributes(self) -> bool:
@@ -172,6 +175,11 @@ class PlannedFacet:
         return self.facet.field[len(ATTRIBUTES) :].lower() if one else None
 
     @property
+    def folded(self) -> bool:
+        """Whether the index has the values in lower case, and a product tells a spelling."""
+        return self.source in _FOLDED and not self.names.is_own(self.source)
+
+    @property
     def needs_window(self) -> bool:
         """The counted products are not those that are ranked, so they are retrieved beside them."""
         return self.scope == "window" and self.relaxed
@@ -181,25 +189,27 @@ class PlannedFacet:
         if not self.all_attributes:
             return {"values": self._values()}
         # A look at a product for each of so many pairs would cost more than the search.
-        pairs = {"field": self.source, "size": PAIRS, "shard_size": PAIRS * (1 if self.one_shard else 2)}
-        spelt = {"size": _SPELLERS, "_source": ["attributes"], "sort": [{"id": "asc"}]}
+        most = PAIRS * (1 if self.one_shard else 2)
+        pairs = {"field": self.names.at(self.source), "size": PAIRS, "shard_size": most}
+        source = [self.names.at("attributes")]
+        spelt = {"size": _SPELLERS, "_source": source, "sort": [{self.names.ties: "asc"}]}
         return {"values": {"terms": pairs}, "spelt": {"top_hits": spelt}}
 
     def _values(self) -> Clause:
         if self.kind == "double":
             edges = self.facet.edges or LADDER
             ends = [{"to": edges[0]}, *_pairs(edges), {"from": edges[-1]}]
-            return {"range": {"field": self.source, "ranges": ends}}
+            return {"range": {"field": self.names.at(self.source), "ranges": ends}}
         # Of several shards each sends its most frequent values, more than are shown so that few are missed.
         # One shard sends no more than are shown: each value costs the look at a product for its spelling.
         most = self.facet.size * (1 if self.one_shard else 5)
-        terms: Clause = {"field": self.source, "size": self.facet.size, "shard_size": most}
+        terms: Clause = {"field": self.names.at(self.source), "size": self.facet.size, "shard_size": most}
         if self.attribute is not None:
             terms["include"] = f"{_escaped(self.attribute)}=.*"
-        if self.source not in _FOLDED:
+        if not self.folded:
             return {"terms": terms}
-        spelt = "attributes" if self.attribute is not None else self.source
-        one = {"size": 1, "_source": [spelt], "sort": [{"id": "asc"}]}
+        spelt = self.names.at("attributes" if self.attribute is not None else self.source)
+        one = {"size": 1, "_source": [spelt], "sort": [{self.names.ties: "asc"}]}
         return {"terms": terms, "aggs": {"one": {"top_hits": one}}}
 
 
@@ -255,6 +265,7 @@ def plan_facets(
             filters=kept,
             relaxed=len(kept) < len(filters),
             one_shard=view.shards == 1,
+            names=view.names,
         )
         if planned.setdefault(facet.field, one) is not one:
             raise QueryError("comes twice", field=facet.where)

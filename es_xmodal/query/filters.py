@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from es_xmodal.catalog.clean import clean_line
 from es_xmodal.errors import QueryError
+from es_xmodal.query.fields import OUR_OWN, Fields
 
 Operation = Literal["term", "terms", "range", "exists"]
 Clause = dict[str, Any]
@@ -197,12 +198,13 @@ def _number(field: str, value: str) -> float:
     return number
 
 
-def filter_clause(wanted: Filter, fields: Mapping[str, str]) -> Clause:
+def filter_clause(wanted: Filter, fields: Mapping[str, str], names: Fields = OUR_OWN) -> Clause:
     """Turn a filter into Query DSL.
 
     Args:
         wanted: the filter.
         fields: the index's fields, dotted name to type.
+        names: what they are called in this index.
 
     Returns:
         A clause for `bool.filter`.
@@ -210,16 +212,16 @@ def filter_clause(wanted: Filter, fields: Mapping[str, str]) -> Clause:
     Raises:
         QueryError: the field does not exist (the nearest one is named) or cannot be filtered that way.
     """
-    clause = _positive(wanted, fields)
+    clause = _positive(wanted, fields, names)
     return {"bool": {"must_not": [clause]}} if wanted.negated else clause
 
 
-def _positive(wanted: Filter, fields: Mapping[str, str]) -> Clause:
+def _positive(wanted: Filter, fields: Mapping[str, str], names: Fields) -> Clause:
     if wanted.field.startswith(ATTRIBUTES):
-        return _attribute_clause(wanted)
+        return _attribute_clause(wanted, names.at("attribute_pairs"))
     name = resolve_field(wanted.field, fields, allowed=FILTERABLE)
     if wanted.operation == "exists":
-        return _exists_clause(name)
+        return _exists_clause(name, names)
     kind = fields[name]
     where = f"filters.{wanted.field}"
     if kind in ("text", "nested"):
@@ -229,10 +231,18 @@ def _positive(wanted: Filter, fields: Mapping[str, str]) -> Clause:
     if wanted.operation == "range":
         if kind != "double":
             raise QueryError(f"{wanted.field} is a {kind} and has no ranges", field=where)
-        return {"range": {name: dict(wanted.bounds)}}
+        return {"range": {names.at(name): dict(wanted.bounds)}}
+    if kind == "keyword" and names.is_own(name):
+        return _whatever_case(names.at(name), wanted.values or (wanted.value,))
     if wanted.operation == "terms":
-        return {"terms": {name: [_typed(wanted.field, value, kind) for value in wanted.values]}}
-    return {"term": {name: _typed(wanted.field, wanted.value, kind)}}
+        return {"terms": {names.at(name): [_typed(wanted.field, value, kind) for value in wanted.values]}}
+    return {"term": {names.at(name): _typed(wanted.field, wanted.value, kind)}}
+
+
+def _whatever_case(field: str, values: tuple[str, ...]) -> Clause:
+    """A shop's own field need not be indexed in lower case, as ours are."""
+    clauses: list[Clause] = [{"term": {field: {"value": one, "case_insensitive": True}}} for one in values]
+    return clauses[0] if len(clauses) == 1 else {"bool": {"should": clauses, "minimum_should_match": 1}}
 
 
 def _typed(field: str, text: str, kind: str) -> str | float | bool:
@@ -246,7 +256,7 @@ def _typed(field: str, text: str, kind: str) -> str | float | bool:
     return text
 
 
-def _attribute_clause(wanted: Filter) -> Clause:
+def _attribute_clause(wanted: Filter, pairs: str) -> Clause:
     # Attributes are indexed as `name=value` in one keyword field, so that a shop with ten thousand
     # attribute names does not make ten thousand fields.
     name = wanted.field[len(ATTRIBUTES) :]
@@ -257,16 +267,16 @@ def _attribute_clause(wanted: Filter) -> Clause:
     if wanted.operation == "range":
         raise QueryError("attributes have no ranges", field=f"filters.{wanted.field}")
     if wanted.operation == "exists":
-        return {"prefix": {"attribute_pairs": {"value": f"{name}=".lower()}}}
+        return {"prefix": {pairs: {"value": f"{name}=".lower()}}}
     if wanted.operation == "terms":
-        return {"terms": {"attribute_pairs": [f"{name}={value}".lower() for value in wanted.values]}}
-    return {"term": {"attribute_pairs": f"{name}={wanted.value}".lower()}}
+        return {"terms": {pairs: [f"{name}={value}".lower() for value in wanted.values]}}
+    return {"term": {pairs: f"{name}={wanted.value}".lower()}}
 
 
-def _exists_clause(name: str) -> Clause:
+def _exists_clause(name: str, names: Fields) -> Clause:
     if name == "images":
-        return {"nested": {"path": "images", "query": {"match_all": {}}}}
-    return {"exists": {"field": name}}
+        return {"nested": {"path": names.at(name), "query": {"match_all": {}}}}
+    return {"exists": {"field": names.at(name)}}
 
 
 FILTERABLE = (*_PLAIN, *_EXISTS_ONLY, *(f"identifiers.{kind}" for kind in IDENTIFIERS))

@@ -12,6 +12,7 @@ from functools import cached_property
 from math import ceil
 from typing import Any
 
+from es_xmodal.query.fields import OUR_OWN, Fields
 from es_xmodal.query.similarity import DEFAULT, LINEAR, least_similarity, score_of
 from es_xmodal.query.view import Calibration
 from es_xmodal.vectors import Vector
@@ -118,7 +119,8 @@ class VectorLeg:
         weight: share of the leg in the fused score.
         vector: the query vector.
         calibration: floor and spread of unrelated pairs, as `(1 + cosine) / 2`.
-        path: the index's field; empty: the one of `VECTOR_FIELDS`.
+        path: the field, as an index of our own names it; empty: the one of `VECTOR_FIELDS`.
+        names: what the fields are called in this index.
         similarity: of that field.
         quantised: ask for exact scores by rescoring (Elasticsearch 8.18 and later).
         oversample: how many times `k` candidates are rescored.
@@ -130,6 +132,7 @@ class VectorLeg:
     vector: Vector
     calibration: Calibration | None = None
     path: str = ""
+    names: Fields = OUR_OWN
     similarity: str = DEFAULT
     quantised: bool = False
     oversample: float = DEFAULT_OVERSAMPLE
@@ -143,12 +146,20 @@ class VectorLeg:
     @property
     def field(self) -> str:
         """The index's field."""
+        return self.names.at(self._part)
+
+    @property
+    def _part(self) -> str:
         return self.path or VECTOR_FIELDS[self.kind]
+
+    @property
+    def _images(self) -> str:
+        return self.names.at("images")
 
     @property
     def nested(self) -> bool:
         """Whether the field lies in the nested `images`."""
-        return self.field.startswith("images.")
+        return self._part.startswith("images.")
 
     @cached_property
     def _numbers(self) -> list[float]:
@@ -196,12 +207,12 @@ class VectorLeg:
             return {"knn": {**knn, "boost": boost, "_name": self.name}}
         return {
             "nested": {
-                "path": "images",
+                "path": self._images,
                 "score_mode": "max",
                 "query": {"knn": knn},
                 "boost": boost,
                 "_name": self.name,
-                "inner_hits": {"name": self.name, "size": 1, "_source": ["images.ref"]},
+                "inner_hits": {"name": self.name, "size": 1, "_source": [self.names.at("images.ref")]},
             }
         }
 
@@ -239,7 +250,7 @@ class VectorLeg:
         if least is None:
             return {"match_none": {}}
         knn: Clause = {"knn": {**self._knn(count, [ids] if ids else []), "similarity": least}}
-        return {"nested": {"path": "images", "query": knn}} if self.nested else knn
+        return {"nested": {"path": self._images, "query": knn}} if self.nested else knn
 
     def without(self, constant: float) -> Clause | None:
         """The clause that gives products without this vector the score of the floor.
@@ -251,7 +262,7 @@ class VectorLeg:
             return None
         exists: Clause = {"exists": {"field": self.field}}
         if self.nested:
-            exists = {"nested": {"path": "images", "query": exists}}
+            exists = {"nested": {"path": self._images, "query": exists}}
         return {"constant_score": {"filter": {"bool": {"must_not": [exists]}}, "boost": constant}}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from es_xmodal.query.fields import OUR_OWN, Fields
 from es_xmodal.query.profile import Profile
 
 Clause = dict[str, Any]
@@ -13,7 +14,12 @@ _MIN_TYPO_CHARS = 4
 
 
 def lexical_clause(
-    text: str, terms: Iterable[str], profile: Profile, *, missing: Collection[str] = ()
+    text: str,
+    terms: Iterable[str],
+    profile: Profile,
+    *,
+    missing: Collection[str] = (),
+    names: Fields = OUR_OWN,
 ) -> Clause:
     """Build the keyword part of a query.
 
@@ -26,29 +32,34 @@ def lexical_clause(
         text: the query as typed, cleaned.
         terms: what the tokeniser made of it.
         profile: boosts.
-        missing: token fields that the index lacks.
+        missing: fields that the index lacks.
+        names: what the index calls its fields.
 
     Returns:
         A `bool` clause; it matches when any part of it does.
     """
     words = list(terms)[: profile.max_terms]
     original = text[: profile.max_terms * _CHARS_A_TERM]
-    boosts = _there(profile.field_boosts, missing)
+    boosts = _there(profile.field_boosts, missing, names)
     parts = [_match(" ".join(words), boosts)] if words else []
-    parts.append(_match(original, profile.original_boosts))
+    originals = _there(profile.original_boosts, missing, names)
+    parts += [_match(original, originals)] if originals else []
     typed = [word for word in words if _may_be_mistyped(word)]
     if typed and profile.typo_boost > 0:
         parts.append(_fuzzy(" ".join(typed), boosts, profile.typo_boost))
-    return {"bool": {"should": parts, "minimum_should_match": 1}}
+    return {"bool": {"should": parts, "minimum_should_match": 1}} if parts else {"match_none": {}}
 
 
-def strict_clause(terms: Iterable[str], profile: Profile, *, missing: Collection[str] = ()) -> Clause | None:
+def strict_clause(
+    terms: Iterable[str], profile: Profile, *, missing: Collection[str] = (), names: Fields = OUR_OWN
+) -> Clause | None:
     """Build what a product must match to be relevant by its words: most of them, as the tokeniser cut them.
 
     Args:
         terms: what the tokeniser made of the query.
         profile: field names and the share of the words.
-        missing: token fields that the index lacks.
+        missing: fields that the index lacks.
+        names: what the index calls its fields.
 
     Returns:
         A clause; None where the query has no words.
@@ -59,15 +70,17 @@ def strict_clause(terms: Iterable[str], profile: Profile, *, missing: Collection
     return {
         "multi_match": {
             "query": " ".join(words),
-            "fields": [name for name, boost in _there(profile.field_boosts, missing).items() if boost > 0],
+            "fields": [
+                name for name, boost in _there(profile.field_boosts, missing, names).items() if boost > 0
+            ],
             "type": "cross_fields",
             "minimum_should_match": profile.relevant_words,
         }
     }
 
 
-def _there(boosts: Mapping[str, float], missing: Collection[str]) -> dict[str, float]:
-    return {name: boost for name, boost in boosts.items() if name not in missing}
+def _there(boosts: Mapping[str, float], missing: Collection[str], names: Fields) -> dict[str, float]:
+    return {names.at(name): boost for name, boost in boosts.items() if name not in missing}
 
 
 def _may_be_mistyped(word: str) -> bool:

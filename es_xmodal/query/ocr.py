@@ -36,8 +36,8 @@ def ocr_leg(signals: Signals, weight: float, view: IndexView) -> LexicalLeg | No
     return LexicalLeg(
         name=OCR,
         weight=weight,
-        clause={"match": {GRAMS_FIELD: asked}},
-        strict={"match": {GRAMS_FIELD: {**asked, "minimum_should_match": _RELEVANT_GRAMS}}},
+        clause={"match": {view.names.at(GRAMS_FIELD): asked}},
+        strict={"match": {view.names.at(GRAMS_FIELD): {**asked, "minimum_should_match": _RELEVANT_GRAMS}}},
         calibration=view.calibration.get(OCR),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from es_xmodal.catalog.clean import clean_line
 from es_xmodal.errors import QueryError
+from es_xmodal.query.fields import OUR_OWN, Fields
 from es_xmodal.query.filters import resolve_field
 
 Clause = dict[str, Any]
@@ -18,7 +19,6 @@ COLLAPSE_KEY = "collapse_key"
 VARIANTS = "variants"
 """Name of the aggregation that counts the variants of each product."""
 MAX_SORTS = 4
-_TIES: Clause = {"id": "asc"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +51,15 @@ def parse_sort(text: str) -> Sort:
     return Sort(field=field, descending=bare.startswith("-"))
 
 
-def sort_clauses(wanted: Sequence[Sort], fields: Mapping[str, str]) -> tuple[Clause | str, ...]:
+def sort_clauses(
+    wanted: Sequence[Sort], fields: Mapping[str, str], names: Fields = OUR_OWN
+) -> tuple[Clause | str, ...]:
     """Turn an order into Query DSL.
 
     Args:
         wanted: the keys, the first one first; none: by score.
         fields: the index's fields.
+        names: what they are called in this index.
 
     Returns:
         Clauses for `sort`; ties go by id.
@@ -65,39 +68,47 @@ def sort_clauses(wanted: Sequence[Sort], fields: Mapping[str, str]) -> tuple[Cla
         QueryError: a field does not exist, has no order, or comes twice.
     """
     if not wanted:
-        return ("_score", dict(_TIES))
+        return by_score(names)
     if len(wanted) > MAX_SORTS:
         raise QueryError(f"more than {MAX_SORTS} keys", field="sort")
     clauses: dict[str, Clause] = {}
     for one in wanted:
         if one.field in clauses:
             raise QueryError("comes twice", field=f"sort.{one.field}")
-        clauses[one.field] = _clause(one, fields)
-    return (*clauses.values(), *([] if "id" in clauses else [dict(_TIES)]))
+        clauses[one.field] = _clause(one, fields, names)
+    settled = "id" in clauses and names.at("id") == names.ties
+    return (*clauses.values(), *([] if settled else [{names.ties: "asc"}]))
 
 
-def _clause(one: Sort, fields: Mapping[str, str]) -> Clause:
+def by_score(names: Fields = OUR_OWN) -> tuple[Clause | str, ...]:
+    """The order where nothing else was asked for; ties go by id."""
+    return ("_score", {names.ties: "asc"})
+
+
+def _clause(one: Sort, fields: Mapping[str, str], names: Fields) -> Clause:
     order = "desc" if one.descending else "asc"
     if one.field == SCORE:
         return {"_score": {"order": order}}
     known = {**fields, SCORE: "float"}
     name = resolve_field(one.field, known, allowed=(*SORTABLE, SCORE), option="sort", verb="sort")
-    return {name: {"order": order, "missing": "_last"}}
+    return {names.at(name): {"order": order, "missing": "_last"}}
 
 
-def collapse_parts(candidates: int) -> tuple[Clause, Clause]:
+def collapse_parts(candidates: int, names: Fields = OUR_OWN) -> tuple[Clause, Clause]:
     """Return what makes one hit of all variants of a product.
 
     Args:
         candidates: how many products the search ranks at most.
+        names: what the index calls its fields.
 
     Returns:
         The value of `collapse`, and an aggregation that counts the variants of every product that has
         several: Elasticsearch itself counts documents, not groups.
     """
     most = max(1, candidates)
-    counts = {"field": COLLAPSE_KEY, "min_doc_count": 2, "size": max(1, most // 2), "shard_size": most}
-    return {"field": COLLAPSE_KEY}, {"terms": counts}
+    field = names.at(COLLAPSE_KEY)
+    counts = {"field": field, "min_doc_count": 2, "size": max(1, most // 2), "shard_size": most}
+    return {"field": field}, {"terms": counts}
 
 
 def check_collapse(fields: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from es_xmodal.errors import QueryError
 from es_xmodal.query.facets import PlannedFacet, facet_aggregations, plan_facets
+from es_xmodal.query.fields import OUR_OWN, Fields
 from es_xmodal.query.filters import Filter, filter_clause
 from es_xmodal.query.fusion import AffineFusion, Fused, RrfFusion, boost_scales, convex_scales
 from es_xmodal.query.identifiers import possible_identifiers
@@ -27,8 +28,17 @@ from es_xmodal.query.legs import Leg, LexicalLeg, fields_of, relevance
 from es_xmodal.query.lexical import lexical_clause, strict_clause
 from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Composed, Fusion, Query
 from es_xmodal.query.ocr import OCR, ocr_leg, why_no_leg
-from es_xmodal.query.order import VARIANTS, check_collapse, collapse_parts, sort_clauses
-from es_xmodal.query.profile import DEFAULT_PROFILE, FUSED, READ_FIELD, Profile, ProfileName, QueryClass
+from es_xmodal.query.order import VARIANTS, by_score, check_collapse, collapse_parts, sort_clauses
+from es_xmodal.query.profile import (
+    DEFAULT_PROFILE,
+    FUSED,
+    ORIGINAL_FIELDS,
+    READ_FIELD,
+    TOKEN_FIELDS,
+    Profile,
+    ProfileName,
+    QueryClass,
+)
 from es_xmodal.query.server import retriever_body, server_fusion, server_weights, settle
 from es_xmodal.query.template import fill_template
 from es_xmodal.query.terms import Term
@@ -42,19 +52,6 @@ SEARCH_PARAMS = {"search_type": "dfs_query_then_fetch"}
 RANK_PARAMS = {**SEARCH_PARAMS, "include_named_queries_score": "true"}
 SERVER_RANK_PARAMS = {"include_named_queries_score": "true"}
 """A retriever takes BM25 statistics from each shard alone, so the legs beside it must too."""
-SOURCE = {
-    "excludes": [
-        "tokens",
-        "images.joint",
-        "images.visual",
-        "text_vector",
-        "image_vector",
-        "visual_vector",
-        "fused_vector",
-        "row_hash",
-    ]
-}
-SORT: list[Any] = ["_score", {"id": "asc"}]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +116,7 @@ class Plan:
         profile: name and digest of the profile.
         query_class: what kind of query it is; chooses the row of weights.
         warnings: what the caller should know, such as words that were left out.
+        names: what the index calls its fields.
     """
 
     alias: str
@@ -131,13 +129,14 @@ class Plan:
     min_spreads: float
     composition: Composed = "early"
     cutoff: float | None = None
-    order: tuple[Body | str, ...] = tuple(SORT)
+    order: tuple[Body | str, ...] = by_score()
     collapse: bool = False
     facets: tuple[PlannedFacet, ...] = ()
     weighted_rrf: bool = False
     profile: ProfileName = DEFAULT_PROFILE.label
     query_class: QueryClass = "text"
     warnings: tuple[str, ...] = field(default=())
+    names: Fields = OUR_OWN
 
     @property
     def two_trips(self) -> bool:
@@ -176,7 +175,7 @@ class Plan:
     def _candidates(self, leg: Leg, filters: tuple[Body, ...], *, total: bool) -> Body:
         # Sorted, so that ties at the edge of the window do not depend on the shard copy; a retriever is not,
         # and its ledger must break them as it does.
-        order = {} if self.server else {"sort": SORT}
+        order = {} if self.server else {"sort": list(by_score(self.names))}
         body = {**leg.retrieve(self.window, filters), **order}
         return {**body, "_source": False, "track_total_hits": total}
 
@@ -226,7 +225,7 @@ class Plan:
         body = self._page(query)
         counts = facet_aggregations(self.facets, self.legs, self._windows(windows), self.window, self.cutoff)
         if self.collapse:
-            body["collapse"], counts[VARIANTS] = collapse_parts(candidates)
+            body["collapse"], counts[VARIANTS] = collapse_parts(candidates, self.names)
         if counts:
             body["aggs"] = counts
         params = SERVER_RANK_PARAMS if self.server else RANK_PARAMS
@@ -245,7 +244,7 @@ class Plan:
             "sort": list(self.order),
             "track_scores": True,
             "track_total_hits": True,
-            "_source": SOURCE,
+            "_source": self.names.source,
         }
 
 
@@ -281,7 +280,8 @@ def build_plan(query: Query, signals: Signals, view: IndexView, profile: Profile
         weighted_rrf=view.weighted_rrf,
         legs=tuple(legs),
         filters=tuple(clause for _, clause in conditions),
-        order=sort_clauses(query.sort, view.fields),
+        order=sort_clauses(query.sort, view.fields, view.names),
+        names=view.names,
         collapse=query.collapse,
         facets=plan_facets(query.facets, conditions, view, legs),
         composition=signals.composition,
@@ -308,11 +308,12 @@ def _legs(
     legs: list[Leg] = []
     identifiers = possible_identifiers(query.text)
     if identifiers and "identifier" in weights and "identifier_keys" in view.fields:
-        clause: Body = {"constant_score": {"filter": {"terms": {"identifier_keys": list(identifiers)}}}}
+        clause: Body = {
+            "constant_score": {"filter": {"terms": {view.names.at("identifier_keys"): list(identifiers)}}}
+        }
         legs.append(LexicalLeg(name="identifier", weight=weights["identifier"], clause=clause, pinned=True))
     if query.text and "lexical" in weights:
-        missing = {READ_FIELD} - view.fields.keys()
-        legs.append(_lexical_leg(query, signals, weights["lexical"], profile, missing))
+        legs.append(_lexical_leg(query, signals, weights["lexical"], profile, view))
     legs += vector_legs(signals, weights, view, query.mode)
     read = ocr_leg(signals, weights[OCR], view) if OCR in weights else None
     legs += [read] if read else []
@@ -327,7 +328,7 @@ def _legs(
 
 def _conditions(query: Query, view: IndexView) -> list[tuple[Filter | None, Body]]:
     """What every hit meets, with the filter that it was made of where it was one."""
-    asked = [(one, filter_clause(one, view.fields)) for one in query.filters]
+    asked = [(one, filter_clause(one, view.fields, view.names)) for one in query.filters]
     return [*asked, *((None, clause) for clause in _left_out(query))]
 
 
@@ -350,13 +351,22 @@ def _unheard(query: Query, signals: Signals, legs: list[Leg]) -> tuple[str, ...]
 
 
 def _lexical_leg(
-    query: Query, signals: Signals, weight: float, profile: Profile, missing: set[str]
+    query: Query, signals: Signals, weight: float, profile: Profile, view: IndexView
 ) -> LexicalLeg:
     if query.lexical_query is not None:
         return LexicalLeg(weight=weight, clause=fill_template(query.lexical_query, query.text))
-    clause = lexical_clause(query.text, signals.terms, profile, missing=missing)
-    strict = strict_clause(signals.terms, profile, missing=missing)
+    missing = _missing(view)
+    clause = lexical_clause(query.text, signals.terms, profile, missing=missing, names=view.names)
+    strict = strict_clause(signals.terms, profile, missing=missing, names=view.names)
     return LexicalLeg(weight=weight, clause=clause, strict=strict)
+
+
+def _missing(view: IndexView) -> set[str]:
+    """Fields of words that the index lacks; an index of our own may lack those of the pictures only."""
+    if not view.names.prefix:
+        return {READ_FIELD} - view.fields.keys()
+    parents = {name.partition(".")[0] + ".*" for name in view.fields if "." in name}
+    return {*TOKEN_FIELDS, *ORIGINAL_FIELDS} - view.fields.keys() - parents
 
 
 def _possible(query: Query, view: IndexView) -> list[str]:

@@ -35,6 +35,7 @@ def vector_legs(
             vector=vector,
             calibration=view.calibration.get(_calibrated_as(name, mode)) or view.calibration.get(kind),
             path=path,
+            names=view.names,
             similarity=view.similarities.get(path, DEFAULT),
             quantised=view.quantised and (not view.oversample or path in view.oversample),
             oversample=view.oversample.get(path, DEFAULT_OVERSAMPLE),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from es_xmodal.query.fields import OUR_OWN, Fields
 from es_xmodal.vectors import Vector
 
 
@@ -29,11 +30,12 @@ class IndexView:
     Attributes:
         alias: the name to search.
         shards: number of primary shards.
-        fields: dotted field name to Elasticsearch type.
+        fields: part of a product, by its dotted name in an index of our own, to Elasticsearch type.
+        names: what those parts are called in this index.
         quantised: the vectors are quantised, so scores are approximate unless rescored
             (Elasticsearch 8.18 and later).
-        oversample: dotted field to the number of times `k` that is rescored; a field that is not named has
-            exact scores, and where none is named all quantised ones take 2.
+        oversample: vector field, named as in `fields`, to the number of times `k` that is rescored; one
+            that is not named has exact scores, and where none is named all quantised ones take 2.
         calibration: leg name to its calibration; a leg without one starts at 0.
         similarities: vector field to its similarity where that is not the cosine.
         retrievers: the server's own fusions that may be asked for, `linear` and `rrf`.
@@ -43,6 +45,7 @@ class IndexView:
     alias: str
     shards: int
     fields: Mapping[str, str]
+    names: Fields = OUR_OWN
     quantised: bool = False
     oversample: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)

@@ -39,7 +39,7 @@ from es_xmodal.query.legs import VECTOR_FIELDS, fields_of
 from es_xmodal.query.model import CLIENT_FORMS, MAX_REACH, Query
 from es_xmodal.query.ocr import OCR
 from es_xmodal.query.order import read_variants
-from es_xmodal.query.plan import SOURCE, Found, Plan, Request, build_plan
+from es_xmodal.query.plan import Found, Plan, Request, build_plan
 from es_xmodal.query.profile import DEFAULT_PROFILE, Profile
 from es_xmodal.query.server import retriever_name
 from es_xmodal.query.template import fill_template
@@ -49,7 +49,7 @@ from es_xmodal.search.parts import LazyParts
 from es_xmodal.search.reading import Reading, open_reading
 from es_xmodal.search.result import Hit, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
-from es_xmodal.search.stored import named_products, read_stored, stored_request
+from es_xmodal.search.stored import document_of, named_products, read_stored, stored_request
 from es_xmodal.search.targets import Targets
 from es_xmodal.search.words import with_words
 from es_xmodal.text.analyzer import Analyzer
@@ -164,9 +164,10 @@ class Searcher:
         Raises:
             ClusterError: Elasticsearch could not be reached, refused, or answered in part only.
         """
-        body = {"query": {"ids": {"values": [id_]}}, "size": 1, "_source": SOURCE}
+        target = self._targets.known()
+        body = {"query": {"ids": {"values": [id_]}}, "size": 1, "_source": target.meta.names.source}
         hits = search(self._client, self._index, body, timeout_s=self._timeout_s)["hits"]["hits"]
-        return from_document(hits[0]["_source"]) if hits else None
+        return from_document(document_of(target, hits[0])) if hits else None
 
     def plan(
         self, query: Query, *, cursor: str | None = None, profile: Profile | None = None
@@ -218,7 +219,8 @@ class Searcher:
             with reading.watch.stage("rank"):
                 answer = reading.search(last.bodies[0], last.params)
         fused = plan.fuse(found, ranked_there)
-        ranked = read_hits(answer, fused, offset=plan.offset)
+        document = partial(document_of, target)
+        ranked = read_hits(answer, fused, offset=plan.offset, names=plan.names, document=document)
         ranks = leg_ranks(found, [hit.id for hit in ranked])
         variants = read_variants(answer)
         extras = {"marker": partial(self._highlight, terms), "matcher": partial(self._matched, terms)}
@@ -326,9 +328,9 @@ class Searcher:
         products = named_products(query)
         if not products:
             return {}
-        body = stored_request(products, target.fields)
-        answer = reading.search(body)
-        return read_stored(answer, query, fields_of(target.fields), fusing_of(target.meta))
+        names = target.meta.names
+        answer = reading.search(stored_request(products, target.fields, names))
+        return read_stored(answer, query, fields_of(target.fields), fusing_of(target.meta), names)
 
     def _highlight(self, terms: frozenset[str], source: Mapping[str, Any]) -> dict[str, str]:
         if not terms:
@@ -380,6 +382,7 @@ def index_view(target: Target) -> IndexView:
         alias=target.alias,
         shards=target.shards,
         fields=target.fields,
+        names=target.meta.names,
         quantised=target.quantised,
         oversample=target.oversample,
         calibration=calibration,
