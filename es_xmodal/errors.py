@@ -18,6 +18,7 @@ The command line prints that line and leaves with `exit_code`; nobody sees a tra
           IndexBusyError             another ingest is building it
           FingerprintMismatchError   the index was built with another encoder or tokeniser
       StoreError                  3  the vector store cannot be used
+      KibanaError                 3  Kibana cannot be reached or refuses
       EncoderServiceError         3  an embedding service cannot be reached, or is not what it was
       LocalNodeError              3  the local Elasticsearch cannot be started or stopped
       ClusterError                3  Elasticsearch could not be reached or refused
@@ -151,6 +152,12 @@ class EncoderServiceError(XModalError):
 
     Not an `EncoderError`: that is about one text or picture, and an ingest goes on without it.
     """
+
+    exit_code = 3
+
+
+class KibanaError(XModalError):
+    """Kibana cannot be reached, refuses, or is not there."""
 
     exit_code = 3
 

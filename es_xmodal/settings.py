@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     )
     audit: bool = Field(default=True, description="record ingests in an index, for Kibana")
     audit_index: str = Field(default="es-xmodal-ingests", description="that index, alias or data stream")
+    kibana_url: str | None = Field(default=None, description="Kibana, for `es-xmodal kibana import`")
+    kibana_api_key: SecretStr | None = Field(
+        default=None, description="base64 API key for it; none of these: as for Elasticsearch"
+    )
+    kibana_username: str | None = Field(default=None, description="user of Kibana")
+    kibana_password: SecretStr | None = Field(default=None, description="that user's password")
     window: int = Field(default=100, ge=10, le=1000, description="candidates a leg")
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("es_xmodal", appauthor=False)),
@@ -124,6 +130,10 @@ class Settings(BaseSettings):
             raise ValueError("username and password belong together; set both or neither")
         if self.api_key is not None and self.username is not None:
             raise ValueError("api_key and username exclude each other; set one of them")
+        if (self.kibana_username is None) != (self.kibana_password is None):
+            raise ValueError("kibana_username and kibana_password belong together; set both or neither")
+        if self.kibana_api_key is not None and self.kibana_username is not None:
+            raise ValueError("kibana_api_key and kibana_username exclude each other; set one of them")
         return self
 
     @classmethod

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("es_xmodal.cli.doctor:doctor", "Say what the cluster can do and what is wrong with an index."),
     "bench": ("es_xmodal.cli.bench:bench", "Measure kinds of vector index on the shop's own vectors."),
     "serve": ("es_xmodal.cli.serve:serve", "Search over HTTP, for shops in any language."),
+    "kibana": ("es_xmodal.cli.kibana:kibana", "Look at an index and its ingests in Kibana."),
     "demo": ("es_xmodal.cli.demo:demo", "Start, ingest the sample catalogue, show three searches."),
 }
 

@@ -17,6 +17,8 @@ from es_xmodal.index.quantisation import KINDS, kind_of
 
 IMAGE_SPACES = (JOINT, VISUAL)
 """Spaces that have a field below `images`."""
+PICTURE_FIELD = "picture"
+"""References of all pictures, for those who look at the index with Kibana."""
 OCR_FIELDS = ("ocr", "grams")
 """Fields below `tokens` for the words that stand on pictures."""
 
@@ -85,7 +87,7 @@ def build_body(template: Mapping[str, Any], *, encoder: EncoderInfo, options: In
 
 
 def with_meta(body: Mapping[str, Any], meta: IndexMeta) -> dict[str, Any]:
-    """Return the body with what the index says about itself.
+    """Return the body with what the index says about itself, and with what only people look at.
 
     Args:
         body: see `build_body`.
@@ -94,8 +96,24 @@ def with_meta(body: Mapping[str, Any], meta: IndexMeta) -> dict[str, Any]:
     Returns:
         A new body.
     """
-    mappings = {**body["mappings"], "_meta": {KEY: meta.to_json()}}
+    mappings = {
+        **body["mappings"],
+        "_meta": {KEY: meta.to_json()},
+        "properties": _with_picture(body["mappings"]["properties"]),
+    }
     return {**body, "mappings": mappings}
+
+
+def _with_picture(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Discover shows nothing of a nested field, so the references of pictures are readable at the top too.
+
+    The field costs nothing: it is neither indexed nor stored, and `fields` reads it from `images.ref`. As no
+    document depends on it, it is not part of the layout.
+    """
+    found = copy.deepcopy(dict(properties))
+    found[PICTURE_FIELD] = {"type": "keyword", "index": False, "doc_values": False}
+    found["images"]["properties"]["ref"]["copy_to"] = PICTURE_FIELD
+    return found
 
 
 def layout_of(body: Mapping[str, Any]) -> str:
@@ -105,12 +123,20 @@ def layout_of(body: Mapping[str, Any]) -> str:
         body: see `build_body`.
 
     Returns:
-        16 hex digits; shards, replicas and refresh do not count.
+        16 hex digits; shards, replicas and refresh do not count, nor does what only people look at.
     """
     mappings = {key: value for key, value in body["mappings"].items() if key != "_meta"}
+    mappings["properties"] = _without_picture(mappings["properties"])
     analysis = body["settings"]["index"].get("analysis")
     text = json.dumps([mappings, analysis], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_picture(properties: Mapping[str, Any]) -> dict[str, Any]:
+    found = copy.deepcopy(dict(properties))
+    found.pop(PICTURE_FIELD, None)
+    found["images"]["properties"]["ref"].pop("copy_to", None)
+    return found
 
 
 def _vector_field(one: VectorField, options: IndexOptions) -> dict[str, Any]:

@@ -18,7 +18,7 @@ LAYERS = (
     ("cli",),
     ("server",),
     ("app",),
-    ("evaluation",),
+    ("evaluation", "kibana"),
     ("adapt", "ingest", "search"),
     ("index",),
     ("encoders",),

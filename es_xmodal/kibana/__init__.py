@@ -1,0 +1,1 @@
+"""How do people look at it in Kibana: saved objects, built without I/O, and the call that imports them."""

@@ -1,0 +1,231 @@
+"""The dashboard of coverage and of the health of ingests, from what `index/audit.py` writes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from es_xmodal.kibana.lens import PERCENT, Chart, counted, lens_object, named, number
+from es_xmodal.kibana.objects import (
+    Kind,
+    SavedObject,
+    compact,
+    data_view,
+    reference,
+    saved_object,
+    session,
+    stable_id,
+)
+
+TIME: Final = "@timestamp"
+COVERAGE: Final = {
+    "picture": "with a picture",
+    "vector": "with a picture's vector",
+    "text_vector": "with a text vector",
+}
+RUN_COLUMNS: Final = (
+    "command",
+    "outcome",
+    "catalog",
+    "counts.read",
+    "counts.indexed",
+    "counts.updated",
+    "counts.rejected",
+    "counts.without_image",
+    "documents",
+    "seconds",
+    "error",
+)
+REASON_COLUMNS: Final = ("reason", "count", "example", "run")
+_WIDTH: Final = 48
+"""Columns of a dashboard's grid."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """What the dashboard is about."""
+
+    alias: str
+    audit_index: str
+    space: str
+    """Objects of two spaces are two objects; empty: the default one."""
+
+
+def health_objects(watched: Watched, stages: Sequence[str]) -> list[SavedObject]:
+    """Return a data view of the runs, charts, two tables, and the dashboard that holds them.
+
+    Args:
+        watched: of which index, and where its runs are recorded.
+        stages: names below `seconds_by_stage`.
+
+    Returns:
+        The objects, each after those that it refers to.
+    """
+    view = audit_view(watched)
+    charts = [
+        lens_object(_id(watched, f"chart/{key}"), chart, data_view_id=view["id"])
+        for key, chart in _charts(watched, stages).items()
+    ]
+    tables = [_runs(watched, view["id"]), _reasons(watched, view["id"])]
+    return [view, *charts, *tables, _dashboard(watched, charts, tables)]
+
+
+def audit_view(watched: Watched) -> SavedObject:
+    """Return the data view of the runs; all indices whose runs are recorded in one place share it."""
+    number_of = {"id": "number", "params": {"pattern": "0,0.[0]"}}
+    formats: dict[str, Any] = {
+        f"coverage.{name}": {"id": "percent", "params": {"pattern": "0.[0]%"}} for name in COVERAGE
+    }
+    formats |= {"seconds": number_of, "rows_per_second": number_of}
+    return data_view(
+        stable_id(watched.space, "ingests", watched.audit_index),
+        index=watched.audit_index,
+        name=f"Ingests ({watched.audit_index})",
+        formats=formats,
+        time_field=TIME,
+    )
+
+
+def _id(watched: Watched, what: str) -> str:
+    return stable_id(watched.space, "health", watched.audit_index, watched.alias, what)
+
+
+def _query(watched: Watched, kind: str) -> str:
+    """KQL; an alias holds no character that would have to be escaped between quotes."""
+    return f'kind : "{kind}" and alias : "{watched.alias}"'
+
+
+def _charts(watched: Watched, stages: Sequence[str]) -> dict[str, Chart]:
+    runs, reasons = _query(watched, "run"), _query(watched, "reason")
+    coverage = {
+        name: number(label, "average", f"coverage.{name}", format=PERCENT) for name, label in COVERAGE.items()
+    }
+    return {
+        "coverage": Chart(
+            title=f"{watched.alias}: coverage",
+            description="Of the products in the index after a run.",
+            series="line",
+            query=runs,
+            numbers=coverage,
+            time_field=TIME,
+        ),
+        "outcomes": Chart(
+            title=f"{watched.alias}: runs by outcome",
+            description="Complete, failed, interrupted.",
+            series="bar_stacked",
+            query=runs,
+            numbers={"runs": counted("runs")},
+            time_field=TIME,
+            split="outcome",
+        ),
+        "rejects": Chart(
+            title=f"{watched.alias}: rejects by reason",
+            description="Rows, pictures and texts that did not make it.",
+            series="bar_stacked",
+            query=reasons,
+            numbers={"rejects": number("rejects", "sum", "count", emptyAsNull=True)},
+            time_field=TIME,
+            split="reason",
+        ),
+        "products": Chart(
+            title=f"{watched.alias}: products in the index",
+            description="After a run.",
+            series="line",
+            query=runs,
+            numbers={"documents": number("products", "max", "documents")},
+            time_field=TIME,
+        ),
+        "rate": Chart(
+            title=f"{watched.alias}: rows a second",
+            description="Rows read, by the seconds of the whole run.",
+            series="line",
+            query=runs,
+            numbers={"rate": number("rows a second", "average", "rows_per_second")},
+            time_field=TIME,
+            split="command",
+        ),
+        "stages": Chart(
+            title=f"{watched.alias}: seconds by stage",
+            description="Threads add up, so the sum may exceed the seconds of a run.",
+            series="bar_stacked",
+            query=runs,
+            numbers=named(stages, "seconds_by_stage", emptyAsNull=True),
+            time_field=TIME,
+        ),
+    }
+
+
+def _runs(watched: Watched, view: str) -> SavedObject:
+    return session(
+        _id(watched, "runs"),
+        title=f"{watched.alias}: last runs",
+        description="Each ingest, update, rebuild and enrichment, the last one first.",
+        data_view_id=view,
+        columns=RUN_COLUMNS,
+        query=_query(watched, "run"),
+        newest_first=TIME,
+    )
+
+
+def _reasons(watched: Watched, view: str) -> SavedObject:
+    return session(
+        _id(watched, "reasons"),
+        title=f"{watched.alias}: why rows did not make it",
+        description="A reason of a run, how often, and the id of one product.",
+        data_view_id=view,
+        columns=REASON_COLUMNS,
+        query=_query(watched, "reason"),
+        newest_first=TIME,
+    )
+
+
+def _dashboard(watched: Watched, charts: Sequence[SavedObject], tables: Sequence[SavedObject]) -> SavedObject:
+    panels: list[dict[str, Any]] = []
+    references: list[dict[str, str]] = []
+    places = [(one, _WIDTH // 2, 11) for one in charts] + [(one, _WIDTH, 12) for one in tables]
+    x = y = 0
+    for number_, (one, width, height) in enumerate(places, start=1):
+        panel, link = _panel(f"p{number_}", one, {"x": x, "y": y, "w": width, "h": height})
+        panels.append(panel)
+        references.append(link)
+        x += width
+        if x >= _WIDTH:
+            x, y = 0, y + height
+    attributes = {
+        "title": f"{watched.alias}: ingest health",
+        "description": "Coverage of the index, and what became of every ingest.",
+        "panelsJSON": compact(panels),
+        "optionsJSON": compact(
+            {
+                "useMargins": True,
+                "syncColors": False,
+                "syncCursor": True,
+                "syncTooltips": False,
+                "hidePanelTitles": False,
+            }
+        ),
+        "kibanaSavedObjectMeta": {
+            "searchSourceJSON": compact({"query": {"query": "", "language": "kuery"}, "filter": []})
+        },
+        "timeRestore": True,
+        "timeFrom": "now-30d",
+        "timeTo": "now",
+        "refreshInterval": {"pause": True, "value": 60000},
+        "version": 1,
+    }
+    return saved_object("dashboard", _id(watched, "dashboard"), attributes, references)
+
+
+def _panel(key: str, shown: SavedObject, place: dict[str, int]) -> tuple[dict[str, Any], dict[str, str]]:
+    """By reference: each chart can be opened and changed on its own."""
+    kind: Kind = shown["type"]
+    panel: dict[str, Any] = {
+        "version": "8.9.0",
+        "type": kind,
+        "panelIndex": key,
+        "gridData": {**place, "i": key},
+        "embeddableConfig": {"enhancements": {}},
+        "panelRefName": f"panel_{key}",
+    }
+    return panel, reference(f"{key}:panel_{key}", kind, shown["id"])
