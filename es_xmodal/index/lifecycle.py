@@ -19,6 +19,7 @@ from es_xmodal.index.body import IndexOptions, build_body, layout_of, with_meta
 from es_xmodal.index.builder import forget, new_builder
 from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, LegCalibration, OcrMeta
 from es_xmodal.index.names import physical_name, writer_alias
+from es_xmodal.index.takeover import half_built, take_over
 from es_xmodal.index.target import find_indices, target_of
 from es_xmodal.index.versions import Version, busy, delete, list_versions, prune, serving_version, swap
 
@@ -40,6 +41,8 @@ class Blueprint:
     options: IndexOptions
     ocr: OcrMeta | None = None
     """How words on pictures are read; None: they are not."""
+    version_field: str | None = None
+    """Field of the rows that says which of several rows of one id is the newest."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -61,7 +64,9 @@ class Finished:
 class Build:
     """A version that is being built: write to `writer`, call `heartbeat` now and then, then `finish`."""
 
-    def __init__(self, client: Elasticsearch, name: str, meta: IndexMeta) -> None:
+    def __init__(
+        self, client: Elasticsearch, name: str, meta: IndexMeta, *, taken_over: bool = False
+    ) -> None:
         self._client = client
         self._meta = meta
         self._told_s = time.monotonic()
@@ -69,6 +74,8 @@ class Build:
         self.index = meta.index
         self.writer = writer_alias(name, meta.builder.run_id)
         self.reads_words = meta.ocr is not None
+        self.taken_over = taken_over
+        """Whether the version holds documents of a run that died."""
 
     def heartbeat(self) -> None:
         """Say that the builder lives, unless that was said a short time ago.
@@ -161,9 +168,10 @@ class Build:
 
 
 def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
-    """Create the next version of an index, in state `building`.
+    """Create the next version of an index, in state `building`, or go on with a half-built one.
 
-    Versions that a dead process left half built are deleted first.
+    Versions that a dead process left half built are deleted first, but for one that would be built the same
+    today (see `es_xmodal.index.takeover`).
 
     Args:
         client: see `connect`.
@@ -179,10 +187,13 @@ def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
     """
     versions = list_versions(client, blueprint.name)
     serving_version(versions)
-    _clear(client, versions)
+    found = half_built(client, versions, blueprint)
+    _clear(client, versions, but=found.index if found else None)
     number = max((one.number or 0 for one in versions), default=0) + 1
     builder = new_builder()
     try:
+        if found is not None:
+            return _taken_over(client, blueprint, found, builder)
         meta = _new_meta(blueprint, physical_name(blueprint.name, number), builder)
         build = Build(client, blueprint.name, meta)
         _create(client, build, with_meta(blueprint.body, meta))
@@ -214,6 +225,24 @@ def count_documents(client: Elasticsearch, index: str) -> int:
     return int(answer["count"])
 
 
+def set_replicas(client: Elasticsearch, index: str, replicas: int) -> None:
+    """Give an index another number of replicas.
+
+    Args:
+        client: see `connect`.
+        index: physical name.
+        replicas: copies of each shard beside the first.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    with cluster_errors(client, f"setting the replicas of {index}"):
+        client.indices.put_settings(
+            index=index,
+            settings={"index.auto_expand_replicas": False, "index.number_of_replicas": replicas},
+        )
+
+
 def check_layout(meta: IndexMeta, blueprint: Blueprint) -> None:
     """Refuse to write into an index that was laid out differently.
 
@@ -231,12 +260,21 @@ def check_layout(meta: IndexMeta, blueprint: Blueprint) -> None:
         )
 
 
-def _clear(client: Elasticsearch, versions: list[Version]) -> None:
+def _taken_over(client: Elasticsearch, blueprint: Blueprint, found: IndexMeta, builder: Builder) -> Build:
+    _log.info("going on with %s, which a dead process left half built", found.index)
+    meta = take_over(client, blueprint.name, found, builder)
+    if blueprint.options.replicas is not None:
+        set_replicas(client, meta.index, blueprint.options.replicas)
+    count_documents(client, meta.index)  # refreshes: every document that was confirmed is seen from now on
+    return Build(client, blueprint.name, meta, taken_over=True)
+
+
+def _clear(client: Elasticsearch, versions: list[Version], *, but: str | None) -> None:
     for one in versions:
         if one.state == "building" and one.meta is not None:
             raise busy(one.meta)
     for one in versions:
-        if one.state == "abandoned" and not one.serving:
+        if one.state == "abandoned" and not one.serving and one.index != but:
             _log.info("deleting %s, which a dead process left half built", one.index)
             delete(client, one.index)
 
@@ -282,6 +320,7 @@ def _new_meta(blueprint: Blueprint, index: str, builder: Builder) -> IndexMeta:
         ocr=blueprint.ocr,
         layout=layout_of(blueprint.body),
         combining=blueprint.options.combining,
+        version_field=blueprint.version_field,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         lease=time.time(),
         builder=builder,

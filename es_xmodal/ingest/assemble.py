@@ -56,10 +56,7 @@ class Assembler:
         Returns:
             The fields of `mappings/product.json`; vectors as the server reads them.
         """
-        with self._tally.time("tokenise"):
-            tokens = token_fields(row.product, self._analyzer)
-            if self._reads_words:
-                tokens |= word_fields(row.product, row.words, self._analyzer)
+        tokens = self._tokens(row)
         vectors = self._combiner.document(row.text_vector, row.shots)
         self._sample.add(partial(_sampled, row, vectors, self._combiner, tokens.get("grams", "")))
         document: dict[str, Any] = {**row.document, "tokens": tokens, "row_hash": row.hash}
@@ -68,6 +65,22 @@ class Assembler:
         for leg, vector in vectors.items():
             document[self._combiner.fields[leg].path] = self._write_vector(vector)
         return document
+
+    def sampled(self, row: Row) -> Sampled:
+        """Return what calibration looks at, of a row that is not sent.
+
+        Args:
+            row: with its vectors.
+        """
+        vectors = self._combiner.document(row.text_vector, row.shots)
+        return _sampled(row, vectors, self._combiner, self._tokens(row).get("grams", ""))
+
+    def _tokens(self, row: Row) -> dict[str, Any]:
+        with self._tally.time("tokenise"):
+            tokens: dict[str, Any] = token_fields(row.product, self._analyzer)
+            if self._reads_words:
+                tokens |= word_fields(row.product, row.words, self._analyzer)
+            return tokens
 
     def _image(self, shot: Shot) -> dict[str, Any]:
         spaces = self._combiner.image_spaces

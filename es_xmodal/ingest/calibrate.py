@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from es_xmodal.catalog.product import Product
 from es_xmodal.encoders.base import JOINT, VISUAL
 from es_xmodal.index.fused import Fusing
 from es_xmodal.index.meta import LegCalibration
@@ -51,9 +52,10 @@ class Reservoir:
         self._size = size
         self._seen = 0
         self._random = random.Random(_SEED)
-        self.items: list[Sampled] = []
+        self.items: list[Sampled | Product] = []
+        """Products: rows that were not sent, see `es_xmodal.ingest.resume`."""
 
-    def add(self, make: Callable[[], Sampled]) -> None:
+    def add(self, make: Callable[[], Sampled | Product]) -> None:
         """Offer one item.
 
         Args:

@@ -13,7 +13,15 @@ from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import search
 from es_xmodal.errors import CatalogError, IndexMissingError, IndexStateError
 from es_xmodal.index.combining import Combining
-from es_xmodal.index.lifecycle import Blueprint, Build, Finished, begin, check_layout, count_documents
+from es_xmodal.index.lifecycle import (
+    Blueprint,
+    Build,
+    Finished,
+    begin,
+    check_layout,
+    count_documents,
+    set_replicas,
+)
 from es_xmodal.index.quantisation import Choice
 from es_xmodal.index.target import Target, load_target
 from es_xmodal.index.versions import list_versions, serving_version
@@ -43,6 +51,8 @@ class Destination(ABC):
     """Documents are written through it."""
     combining: Combining
     """How this index combines pictures and texts."""
+    taken_over: str | None = None
+    """Physical name of a half-built index that is gone on with; None: there was none."""
 
     @abstractmethod
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -90,6 +100,7 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
         text_fingerprint=parts.analyzer.fingerprint,
         ocr=parts.ocr.meta if parts.ocr else None,
         options=replace(options.index_options(choice.type), combining=combining),
+        version_field=options.version_field,
     )
     if target is None:
         return NewVersion(begin(parts.client, blueprint), parts, options, combining, choice)
@@ -122,10 +133,11 @@ class NewVersion(Destination):
         self._client, self._versioned = parts.client, options.version_field is not None
         self._name = options.index
         self.alias = build.writer
+        self.taken_over = build.index if build.taken_over else None
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
-        """Nothing is there."""
-        return {}
+        """Nothing is there, but for what a dead run left: that was confirmed, and is not sent again."""
+        return _known_hashes(self._client, self.taken_over, ids) if self.taken_over else {}
 
     def heartbeat(self) -> None:
         """Keep the lease of the build."""
@@ -141,11 +153,12 @@ class NewVersion(Destination):
         """
         if not tally["read"]:
             raise CatalogError(f"the catalogue holds no rows, so {self._name} is left as it was")
-        if not tally["indexed"]:
+        written = tally["indexed"] + tally["updated"] + tally["unchanged"]
+        if not written:
             return self._build.discard()
         calibration = calibrate(sample, combiner=self._combiner, encode_titles=embedder.titles)
         # Several rows may have had one id where versions settle them.
-        documents = count_documents(self._client, self.alias) if self._versioned else tally["indexed"]
+        documents = count_documents(self._client, self.alias) if self._versioned else written
         words = calibrate_words(sample, documents=documents) if self._build.reads_words else None
         calibration |= {"ocr": words} if words else {}
         return self._build.finish(
@@ -174,31 +187,29 @@ class Serving(Destination):
         self.alias = target.alias
         self.combining = target.meta.combining
         if replicas is not None:
-            with cluster_errors(client, f"setting the replicas of {target.index}"):
-                client.indices.put_settings(
-                    index=target.index,
-                    settings={
-                        "index.auto_expand_replicas": False,
-                        "index.number_of_replicas": replicas,
-                    },
-                )
+            set_replicas(client, target.index, replicas)
         count_documents(client, target.index)  # refreshes: every document written so far is seen below
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
-        """Ask the index by id; the answer comes from doc values, no document is read."""
-        body: Mapping[str, Any] = {
-            "query": {"ids": {"values": list(ids)}},
-            "size": len(ids),
-            "_source": False,
-            "docvalue_fields": ["row_hash", *COMPARED],
-            "track_total_hits": False,
-            "sort": ["_doc"],
-        }
-        hits = search(self._client, self.index, body, timeout_s=ASK_TIMEOUT_S)["hits"]["hits"]
-        return {hit["_id"]: Known.of_hit(hit) for hit in hits}
+        """Ask the index."""
+        return _known_hashes(self._client, self.index, ids)
 
     def finish(self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder) -> Finished:
         """Refresh."""
         with cluster_errors(self._client, f"refreshing {self.index}"):
             self._client.indices.refresh(index=self.index)
         return Finished(index=self.index, replaced=None, dropped=())
+
+
+def _known_hashes(client: Elasticsearch, index: str, ids: Sequence[str]) -> dict[str, Known]:
+    """Ask by id; the answer comes from doc values, no document is read."""
+    body: Mapping[str, Any] = {
+        "query": {"ids": {"values": list(ids)}},
+        "size": len(ids),
+        "_source": False,
+        "docvalue_fields": ["row_hash", *COMPARED],
+        "track_total_hits": False,
+        "sort": ["_doc"],
+    }
+    hits = search(client, index, body, timeout_s=ASK_TIMEOUT_S)["hits"]["hits"]
+    return {hit["_id"]: Known.of_hit(hit) for hit in hits}

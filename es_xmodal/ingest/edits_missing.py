@@ -46,7 +46,11 @@ class Named:
         if isinstance(row, Reject) and (row.id is None or row.stage == "read"):
             self.unknown = self.unknown or row
         else:
-            self._hashes.append(_hash(row.id or ""))
+            self.add_id(row.id or "")
+
+    def add_id(self, id_: str) -> None:
+        """Note an id."""
+        self._hashes.append(_hash(id_))
 
     def close(self) -> None:
         """Called when every row was noted."""

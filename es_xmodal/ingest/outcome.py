@@ -11,6 +11,7 @@ from es_xmodal.catalog.product import Reject
 from es_xmodal.ingest.edits import Edits, reject_of_edit
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import Tally
+from es_xmodal.ingest.resume import Kept
 from es_xmodal.ingest.rows import Row, Shot
 from es_xmodal.ingest.shared import SharedPictures
 
@@ -26,20 +27,29 @@ class Outcome:
         rejects: where rows and pictures go that did not make it.
         shared: counts pictures that many products have.
         edits: partial rows whose products are on their way; None: rows are whole.
+        kept: told which ids the index holds rightly, where a half-built one is gone on with.
     """
 
     def __init__(
-        self, *, tally: Tally, rejects: RejectFile, shared: SharedPictures, edits: Edits | None = None
+        self,
+        *,
+        tally: Tally,
+        rejects: RejectFile,
+        shared: SharedPictures,
+        edits: Edits | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._tally = tally
         self._rejects = rejects
         self._shared = shared
         self.edits = edits
+        self._kept = kept
 
     def done(self, row: Row | Edit) -> None:
         """The cluster confirmed that it wrote the document."""
         new = isinstance(row, Row) and row.known_hash is None
         self._tally.add("indexed" if new else "updated")
+        self._keep(row)
         self._forget(row)
 
     def settled(self, row: Row | Edit | Deletion, how: str) -> None:
@@ -54,6 +64,7 @@ class Outcome:
             self.refused(row, None, reason)
             return
         self._tally.add(how if how in ("deleted", "outdated") else "unchanged")
+        self._keep(row)
         self._forget(row)
 
     def missing_settled(self, row: None, how: str) -> None:
@@ -143,6 +154,10 @@ class Outcome:
             self._tally.add("stale_pictures")
             reason = f"as_last_time: {code}: {reason}"
             self._rejects.add(_reject(row, "picture", f"images[{shot.number}]", reason))
+
+    def _keep(self, row: Row | Edit | Deletion) -> None:
+        if self._kept and isinstance(row, Row):
+            self._kept.add(row.product.id)
 
     def _forget(self, row: Row | Edit | Deletion) -> Edit | None:
         return self.edits.done(row.product.id) if self.edits and isinstance(row, Row) else None

@@ -12,7 +12,7 @@ from es_xmodal.catalog.edit import Edit
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.reader import read_catalog, read_edits
 from es_xmodal.ingest.assemble import Assembler
-from es_xmodal.ingest.calibrate import Reservoir
+from es_xmodal.ingest.calibrate import Reservoir, Sampled
 from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.destination import Destination, open_destination
 from es_xmodal.ingest.document import as_base64, as_floats, dump_json
@@ -25,6 +25,7 @@ from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.outcome import Outcome
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import IngestReport, Tally
+from es_xmodal.ingest.resume import Kept, completed
 from es_xmodal.ingest.rows import Loader, Row
 from es_xmodal.ingest.sender import Item, OnSettled, Sender
 from es_xmodal.ingest.shared import SharedPictures
@@ -84,11 +85,15 @@ class _Run:
         destination = open_destination(parts, options)
         try:
             with RejectFile(options.rejects_path, again=self._is_fed_back()) as rejects:
-                self._outcome = Outcome(tally=self._tally, rejects=rejects, shared=self._shared)
+                self._kept = Kept() if destination.taken_over else None
+                self._outcome = Outcome(
+                    tally=self._tally, rejects=rejects, shared=self._shared, kept=self._kept
+                )
                 self._move_rows(destination)
                 self._delete_missing(destination)
+                self._delete_leftovers(destination)
                 with self._tally.time("finish"):
-                    done = destination.finish(self._tally, self._sample.items, self._embedder)
+                    done = destination.finish(self._tally, self._whole_sample(), self._embedder)
         finally:
             destination.end()
         counts = self._tally.counts()
@@ -192,14 +197,35 @@ class _Run:
             named=self._named,
             limit_percent=DELETE_LIMIT_PERCENT if limit is None else limit,
         )
-        sender = self._make_sender(destination, self._outcome.missing_settled)
+        self._not_deleted = self._delete_all(missing, destination, self._outcome.missing_settled)
+
+    def _delete_leftovers(self, destination: Destination) -> None:
+        """What a dead run wrote into the index that is gone on with, and this one would not have written."""
+        if self._kept is None or destination.taken_over is None:
+            return
+        left = Missing(
+            client=self._parts.client,
+            index=destination.taken_over,
+            named=self._kept.named,
+            limit_percent=100.0,
+        )
+        self._delete_all(left, destination, lambda row, how: None)
+
+    def _delete_all(self, missing: Missing, destination: Destination, on_settled: OnSettled) -> str | None:
+        sender = self._make_sender(destination, on_settled)
         try:
             with self._tally.time("finish"):
-                self._not_deleted = missing.delete(sender)
+                not_deleted = missing.delete(sender)
                 sender.close()
         except BaseException:  # also Ctrl-C: leave no sending thread behind
             sender.stop()
             raise
+        return not_deleted
+
+    def _whole_sample(self) -> list[Sampled]:
+        return completed(
+            self._sample.items, loader=self._loader, embedder=self._embedder, assembler=self._assembler
+        )
 
     def _products(self) -> Iterator[Product]:
         edits = self._outcome.edits
@@ -239,6 +265,8 @@ class _Run:
         if self._outcome.embedded(row):
             row.hash = self._loader.rehash(row)
         if row.unchanged:
+            if self._kept:
+                self._sample.add(lambda: row.product)
             self._outcome.settled(row, "noop")
             return
         body = dump_json(self._assembler.document(row))
