@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from es_xmodal.text.options import TextOptions
 
 if TYPE_CHECKING:
     from es_xmodal.ingest.pipeline import Parts
+    from es_xmodal.ingest.remote.package import Again
     from es_xmodal.ingest.words import OcrParts
     from es_xmodal.media.web import WebOptions, WebPictures
     from es_xmodal.search.result import SearchResult
@@ -58,7 +60,12 @@ def make_encoder(settings: Settings, spec: str | None = None) -> Encoder:
         EncoderError: it cannot be loaded.
         MissingExtraError: it needs a part that is not installed.
     """
-    options = EncoderOptions(
+    return load_encoder(settings.encoder if spec is None else spec, encoder_options(settings))
+
+
+def encoder_options(settings: Settings) -> EncoderOptions:
+    """How encoders are to run."""
+    return EncoderOptions(
         device=settings.device,
         precision=settings.precision,
         batch_size=settings.encoder_batch,
@@ -66,7 +73,6 @@ def make_encoder(settings: Settings, spec: str | None = None) -> Encoder:
         api_key=settings.encoder_api_key,
         timeout_s=settings.encoder_timeout_s,
     )
-    return load_encoder(settings.encoder if spec is None else spec, options)
 
 
 def encoder_of_index(settings: Settings, spec: str) -> Encoder:
@@ -146,7 +152,19 @@ def ingest_parts(settings: Settings, images_root: Path) -> Iterator[Parts]:
             template=index_template(),
             base64_vectors=capabilities.base64_vectors,
             ocr=_ocr_parts(settings, stack) if settings.ocr else None,
+            again=_again(settings),
         )
+
+
+def _again(settings: Settings) -> Again:
+    """How a worker on another machine makes what has no part in the index."""
+    from es_xmodal.ingest.remote.package import Again, load_again
+    from es_xmodal.ingest.remote.ray_cluster import CORES_A_WORKER
+
+    return Again(
+        encoder=partial(load_again, settings.encoder, encoder_options(settings)),
+        reader=partial(load_reader, engines=CORES_A_WORKER) if settings.ocr else None,
+    )
 
 
 def picture_limits(settings: Settings) -> PictureLimits:

@@ -20,6 +20,7 @@ The command line prints that line and leaves with `exit_code`; nobody sees a tra
       StoreError                  3  the vector store cannot be used
       KibanaError                 3  Kibana cannot be reached or refuses
       EncoderServiceError         3  an embedding service cannot be reached, or is not what it was
+      WorkersError                3  the machines that embed for an ingest cannot be reached, or fail
       LocalNodeError              3  the local Elasticsearch cannot be started or stopped
       ClusterError                3  Elasticsearch could not be reached or refused
         ClusterUnreachableError      no answer
@@ -152,6 +153,12 @@ class EncoderServiceError(XModalError):
 
     Not an `EncoderError`: that is about one text or picture, and an ingest goes on without it.
     """
+
+    exit_code = 3
+
+
+class WorkersError(XModalError):
+    """The machines that embed for an ingest cannot be reached, or cannot go on."""
 
     exit_code = 3
 

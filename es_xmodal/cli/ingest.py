@@ -96,6 +96,20 @@ _SHOWN = ("indexed", "updated", "unchanged", "rejected", "deleted", "encoded_ima
 @click.option("--audit-index", metavar="NAME", help="Records the run here. [default: es-xmodal-ingests]")
 @click.option("--no-audit", is_flag=True, help="Do not record the run.")
 @click.option("--retry", is_flag=True, help="CATALOG is a rejects file; it goes once all rows made it.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where pictures and texts are embedded; ray: on a Ray cluster. [extra `ray`]",
+)
+@click.option("--ray-address", metavar="HOST:PORT|auto", help="[default: RAY_ADDRESS, else this machine]")
+@click.option("--ray-workers", type=click.IntRange(1, 10_000), help="At most. [default: as there is room]")
+@click.option(
+    "--ray-gpus",
+    type=click.IntRange(0, 1),
+    help="Of each worker. [default: 1 where the encoder runs on one here]",
+)
 @url_option
 @json_option
 def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) -> int:
@@ -152,7 +166,20 @@ def _options(settings: Settings, asked: dict[str, Any]) -> Any:
         version_field=asked["version_field"],
         retry=asked["retry"],
         placeholders=frozenset(_placeholder(one) for one in asked["placeholders"]),
+        ray=_ray(asked),
     )
+
+
+def _ray(asked: dict[str, Any]) -> Any:
+    given = {name: asked[f"ray_{name}"] for name in ("address", "workers", "gpus")}
+    if asked["engine"] == "ray":
+        from es_xmodal.ingest.remote.ray_cluster import RayOptions
+
+        return RayOptions(**given)
+    for name, value in given.items():
+        if value is not None:
+            raise SettingsError(f"--ray-{name} has no effect without --engine ray")
+    return None
 
 
 def _combining(settings: Settings, asked: dict[str, Any]) -> Any:

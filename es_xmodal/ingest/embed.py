@@ -9,7 +9,7 @@ from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import EncoderError
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.rows import Loader, Row, Shot
-from es_xmodal.store.vectors import VectorStore
+from es_xmodal.store.base import Keeps
 from es_xmodal.vectors import Matrix, Vector
 
 
@@ -23,7 +23,7 @@ class Embedder:
         tally: counters and stop watches.
     """
 
-    def __init__(self, encoder: Encoder, store: VectorStore, loader: Loader, tally: Tally) -> None:
+    def __init__(self, encoder: Encoder, store: Keeps[Vector], loader: Loader, tally: Tally) -> None:
         self._encoder = encoder
         self._store = store
         self._loader = loader
@@ -40,7 +40,7 @@ class Embedder:
         """
         rows = [row for row in rows if not row.unchanged]
         self._pictures([shot for row in rows for shot in row.undecoded])
-        self._texts([row for row in rows if row.text_vector is None])
+        self._texts([row for row in rows if row.text_vector is None and row.text_failure is None])
 
     def titles(self, titles: Sequence[str]) -> dict[str, Matrix]:
         """Encode titles as queries are encoded, from the store where it knows them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -74,13 +74,26 @@ class LocalEngine:
             depth=2 * self._batch_size,
             skip=lambda row: row if loader.waits_for_nothing(row) else None,
         )
-        group: list[Row] = []
-        pictures = 0
-        for row in ready:
-            group.append(row)
-            pictures += 0 if row.unchanged else len(row.undecoded)
-            if pictures >= self._batch_size or len(group) >= ROWS_TOGETHER:
-                yield group
-                group, pictures = [], 0
-        if group:
+        yield from grouped(ready, self._batch_size)
+
+
+def grouped(rows: Iterable[Row], batch_size: int) -> Iterator[list[Row]]:
+    """Cut rows into groups that fill the encoder's batches.
+
+    Args:
+        rows: in the order of the products.
+        batch_size: pictures that the encoder takes at once.
+
+    Yields:
+        At most `ROWS_TOGETHER` rows, the last of them the one whose pictures fill the batch.
+    """
+    group: list[Row] = []
+    pictures = 0
+    for row in rows:
+        group.append(row)
+        pictures += 0 if row.unchanged else len(row.undecoded)
+        if pictures >= batch_size or len(group) >= ROWS_TOGETHER:
             yield group
+            group, pictures = [], 0
+    if group:
+        yield group

@@ -13,6 +13,8 @@ from es_xmodal.encoders.base import Encoder
 from es_xmodal.index.body import IndexOptions
 from es_xmodal.index.combining import CombiningWish
 from es_xmodal.index.quantisation import AUTO
+from es_xmodal.ingest.remote.package import Again
+from es_xmodal.ingest.remote.ray_cluster import RayOptions
 from es_xmodal.ingest.sender import SenderOptions
 from es_xmodal.ingest.words import OcrParts
 from es_xmodal.media.source import PictureSource
@@ -38,6 +40,8 @@ class Parts:
     """Whether the server reads vectors as base64."""
     ocr: OcrParts | None = None
     """Reads the words on pictures; None: they are not read."""
+    again: Again | None = None
+    """How other machines make the encoder and the reader; None: they cannot."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,13 @@ class IngestOptions:
     """Field that says which of several rows of one product is the newest."""
     retry: bool = False
     """The catalogue is a file of rejects; what still does not make it takes its place."""
+    from_index: bool = False
+    """The rows are those of the version that serves; `catalog` is no more than the rejects file's name."""
+    swap: bool = True
+    """A new version serves when it is complete; False: it waits for `index swap`."""
     sender: SenderOptions = field(default_factory=SenderOptions)
+    ray: RayOptions | None = None
+    """Machines that decode and embed; None: this process does."""
 
     @property
     def rejects_path(self) -> Path:

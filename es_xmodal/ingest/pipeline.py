@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
-from typing import Any
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from es_xmodal.catalog.deletion import Deletion
 from es_xmodal.catalog.edit import Edit
@@ -33,6 +33,9 @@ from es_xmodal.ingest.video import Videos
 from es_xmodal.ingest.words import ShotWords
 
 __all__ = ["IngestOptions", "OnProgress", "Parts", "run_ingest"]
+if TYPE_CHECKING:
+    from es_xmodal.ingest.remote.ray_cluster import RayCluster
+
 
 OnProgress = Callable[[Tally], None]
 
@@ -60,14 +63,28 @@ def run_ingest(
         ClusterError: the cluster cannot be reached or refuses; the index that served still serves.
         StoreError: the vector store cannot be used.
     """
+        MissingExtraError: other machines are to embed, and Ray is not installed.
+        WorkersError: those machines cannot be reached, or fail.
     check_options(options)
-    return _Run(parts, options, on_progress).run()
+    with _machines(options) as cluster:
+        return _Run(parts, options, on_progress, cluster).run()
+
+
+def _machines(options: IngestOptions) -> AbstractContextManager[RayCluster | None]:
+    if options.ray is None:
+        return nullcontext()
+    from es_xmodal.ingest.remote.ray_cluster import RayCluster
+
+    return RayCluster(options.ray)
 
 
 class _Run:
     """One ingest."""
 
-    def __init__(self, parts: Parts, options: IngestOptions, on_progress: OnProgress) -> None:
+    def __init__(
+        self, parts: Parts, options: IngestOptions, on_progress: OnProgress, cluster: RayCluster | None
+    ) -> None:
+        self._cluster = cluster
         self._parts = parts
         self._options = options
         self._on_progress = on_progress
@@ -139,7 +156,7 @@ class _Run:
             write_vector=as_base64 if parts.base64_vectors else as_floats,
             reads_words=parts.ocr is not None,
         )
-        engine: Engine = LocalEngine(loader, self._embedder, batch_size=parts.encoder.batch_size)
+        engine = self._make_engine()
         self._sender = sender = self._make_sender(destination, outcome.settled)
         if self._options.update and destination.index is not None:
             outcome.edits = Edits(parts.client, destination.index, sender.add)
@@ -164,6 +181,14 @@ class _Run:
         side = encoder.info.decode_side
         return Loader(
             encoder=encoder,
+    def _make_engine(self) -> Engine:
+        parts, ray = self._parts, self._options.ray
+        if self._cluster is None or ray is None:
+            return LocalEngine(self._loader, self._embedder, batch_size=parts.encoder.batch_size)
+        from es_xmodal.ingest.remote.ray_engine import ray_engine
+
+        return ray_engine(self._cluster, ray, parts, self._loader, self._embedder)
+
             text_fingerprint=parts.analyzer.fingerprint,
             store=parts.store,
             pictures=parts.pictures,

@@ -159,10 +159,7 @@ class Loader:
             for row in rows:
                 row.known_hash = known_hash(known.get(row.product.id), row.document)
             self.look_up([row for row in rows if not row.unchanged])
-            for row in rows:
-                if self.waits_for_nothing(row):
-                    for shot in row.shots:
-                        self._drop(shot)
+            self.let_go([row for row in rows if self.waits_for_nothing(row)])
             return rows
 
     def look_up(self, rows: Sequence[Row]) -> None:
@@ -210,6 +207,12 @@ class Loader:
             self._drop(shot)
         row.shots = _with_frames(row.shots)
         return row
+
+    def let_go(self, rows: Sequence[Row]) -> None:
+        """Forget the bytes of rows that need them no more."""
+        for row in rows:
+            for shot in row.shots:
+                self._drop(shot)
 
     def _drop(self, shot: Shot) -> None:
         self.kept.drop(shot.data)

@@ -13,7 +13,9 @@ import numpy as np
 
 from es_xmodal.ingest.rows import Shot
 from es_xmodal.media.video import Frame, VideoLimits, frame_content, frame_ref, video_frames
-from es_xmodal.store.vectors import VectorStore, vector_key
+from es_xmodal.store.base import Keeps
+from es_xmodal.store.vectors import vector_key
+from es_xmodal.vectors import Vector
 
 if TYPE_CHECKING:
     from es_xmodal.media.picture import Picture
@@ -33,7 +35,7 @@ class Videos:
     """
 
     def __init__(
-        self, store: VectorStore, limits: VideoLimits, *, max_side: int, prepare: Callable[[Picture], Any]
+        self, store: Keeps[Vector], limits: VideoLimits, *, max_side: int, prepare: Callable[[Picture], Any]
     ) -> None:
         self._store = store
         self._limits = limits

@@ -13,7 +13,8 @@ from es_xmodal.index.meta import OcrMeta
 from es_xmodal.ingest.report import Tally
 from es_xmodal.media.ocr import READ_SIDE, Word, WordReader, pack_words, unpack_words
 from es_xmodal.media.picture import decode_picture
-from es_xmodal.store.texts import TextStore, text_key
+from es_xmodal.store.base import Keeps
+from es_xmodal.store.texts import text_key
 from es_xmodal.text import grams
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class OcrParts:
     """What reads the words on pictures, and where they are kept."""
 
     reader: WordReader
-    store: TextStore
+    store: Keeps[str]
 
     @property
     def meta(self) -> OcrMeta:

@@ -100,7 +100,7 @@ class PictureSource:
         Returns:
             For each reference its content, or why it cannot be had.
         """
-        urls = [ref.strip() for ref in refs if self._web and _kind(ref) in _WEB]
+        urls = [ref.strip() for ref in refs if self._web and on_the_web(ref)]
         fetched = self._web.fetch_many(urls) if self._web and urls else {}
         found: dict[str, Found | PictureError] = {}
         for ref in refs:
@@ -222,6 +222,11 @@ class PictureSource:
 
     def _too_large(self, ref: str, size: int, most: int | None = None) -> PictureError:
         return _error(ref, f"has {size} bytes, more than {most or self.limits.max_bytes}", "too_many_bytes")
+
+
+def on_the_web(ref: str) -> bool:
+    """Whether a reference is an http or https address."""
+    return _kind(ref) in _WEB
 
 
 def _kind(ref: str) -> str:
