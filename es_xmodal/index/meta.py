@@ -101,6 +101,8 @@ class IndexMeta:
     ocr: OcrMeta | None = None
     """None: the words on pictures were not read."""
     combining: Combining = field(default_factory=Combining)
+    version_field: str | None = None
+    """Field of the rows that said, while it was built, which of several rows of one id is the newest."""
     shop: ShopMeta | None = None
     """Of an index that a shop made and `enrich` added to; None: this project made the index."""
 
@@ -221,6 +223,7 @@ class IndexMeta:
             },
             "counts": dict(self.counts),
             "combining": self.combining.to_json(),
+            **({"version_field": self.version_field} if self.version_field else {}),
             **({"shop": self.shop.to_json()} if self.shop else {}),
         }
 
@@ -290,5 +293,6 @@ def _parse(index: str, found: Mapping[str, Any]) -> IndexMeta:
         },
         counts={name: int(count) for name, count in found.get("counts", {}).items()},
         combining=parse_combining(found.get("combining", {})),
+        version_field=found.get("version_field"),
         shop=parse_shop(found["shop"]) if "shop" in found else None,
     )
