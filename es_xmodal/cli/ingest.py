@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from es_xmodal.errors import SettingsError
 if TYPE_CHECKING:
     from es_xmodal.ingest.pipeline import OnProgress
     from es_xmodal.ingest.report import IngestReport, Tally
+    from es_xmodal.ingest.shared import SharedPicture
     from es_xmodal.settings import Settings
 
 _SHOWN = ("indexed", "updated", "unchanged", "rejected", "deleted", "encoded_images", "encoded_texts")
@@ -136,7 +137,7 @@ def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
             parts,
             options,
             audit_index=settings.audit_index if settings.audit else None,
-            on_progress=stack.enter_context(_progress()),
+            on_progress=stack.enter_context(progress()),
         )
     if as_json:
         echo_json(report.to_json())
@@ -165,7 +166,7 @@ def _options(settings: Settings, asked: dict[str, Any]) -> Any:
         delete_limit=asked["delete_limit"],
         version_field=asked["version_field"],
         retry=asked["retry"],
-        placeholders=frozenset(_placeholder(one) for one in asked["placeholders"]),
+        placeholders=frozenset(placeholder_hash(one) for one in asked["placeholders"]),
         ray=_ray(asked),
     )
 
@@ -195,7 +196,7 @@ def _combining(settings: Settings, asked: dict[str, Any]) -> Any:
     )
 
 
-def _placeholder(text: str) -> str:
+def placeholder_hash(text: str) -> str:
     """The content hash of a picture that is named by its hash or by a file."""
     if re.fullmatch(r"[0-9a-fA-F]{64}", text):
         return text.lower()
@@ -221,7 +222,7 @@ def _role(text: str) -> tuple[str, float]:
 
 
 @contextmanager
-def _progress() -> Iterator[OnProgress]:
+def progress() -> Iterator[OnProgress]:
     """A line that is kept up to date on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda tally: None
@@ -241,22 +242,26 @@ def _progress() -> Iterator[OnProgress]:
         yield show
 
 
+def print_shared(pictures: Iterable[SharedPicture]) -> None:
+    """Name the pictures that look like placeholders."""
+    from es_xmodal.media.picture import printable
+
+    for one in pictures:
+        click.echo(
+            f"{one.products} products or more share one picture, {printable(one.ref)}; if it says that there"
+            f" is no picture, add --placeholder {one.content}",
+            err=True,
+        )
+
+
 def _print_report(report: IngestReport) -> None:
     """The numbers that a person looks for; nothing that stood in the catalogue is printed."""
-    from rich.table import Table
-
-    from es_xmodal.cli.render import console
+    from es_xmodal.cli.render import console, counts_table
     from es_xmodal.index.combining import Combining
     from es_xmodal.media.picture import printable
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(justify="right")
-    table.add_column()
-    for name, count in report.counts.items():
-        if count or name in ("read", "indexed", "rejected"):
-            table.add_row(f"{count:,}", name.replace("_", " "))
     out = console()
-    out.print(table)
+    out.print(counts_table(report.counts, always=("read", "indexed", "rejected")))
     what = "a new version" if report.rebuilt else "brought up to date"
     if report.index is None:
         out.print(f"not one row could be indexed, so {report.alias} is left as it was")
@@ -268,12 +273,7 @@ def _print_report(report: IngestReport) -> None:
         out.print(str(report.vectors))
     if report.replaced:
         out.print(f"before: {report.replaced}; `es-xmodal index rollback --index {report.alias}` goes back")
-    for one in report.shared_pictures:
-        click.echo(
-            f"{one.products} products or more share one picture, {printable(one.ref)}; if it says that there"
-            f" is no picture, add --placeholder {one.content}",
-            err=True,
-        )
+    print_shared(report.shared_pictures)
     if report.not_deleted:
         click.echo(f"--delete-missing: {printable(report.not_deleted)}", err=True)
     if report.audit and report.audit.warning:

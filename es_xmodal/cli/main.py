@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("es_xmodal.cli.node:down", "Stop the local Elasticsearch that `up` started."),
     "status": ("es_xmodal.cli.node:status", "Say what the local Elasticsearch is doing."),
     "ingest": ("es_xmodal.cli.ingest:ingest", "Turn a catalogue into an index."),
+    "enrich": ("es_xmodal.cli.enrich:enrich", "Add pictures and vectors to an index that the shop has."),
     "search": ("es_xmodal.cli.search:search", "Search by words, by picture, or by both."),
     "plan": ("es_xmodal.cli.search:plan", "Print the requests of a search, to paste into Kibana."),
     "evaluate": ("es_xmodal.cli.evaluate:evaluate", "Measure the ranking on queries with judgements."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +25,22 @@ def console() -> Console:
     if not out.is_terminal:
         out = Console(highlight=False, emoji=False, markup=False, width=120)
     return out
+
+
+def counts_table(counts: Mapping[str, int], *, always: Collection[str]) -> Table:
+    """Make a table of counters.
+
+    Args:
+        counts: name to number; those that are 0 are left out.
+        always: names that are shown also where they are 0.
+    """
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for name, count in counts.items():
+        if count or name in always:
+            table.add_row(f"{count:,}", name.replace("_", " "))
+    return table
 
 
 def result_table(result: SearchResult) -> None:

@@ -69,6 +69,7 @@ class Sender:
     Args:
         client: see `connect`.
         alias: alias to write to; without it the documents are refused, never a new index made.
+        require_alias: False where `alias` may be the name of an index.
         on_done: called, from a thread, for each document that the cluster confirmed to have written.
         on_settled: called, from a thread, for each that was deleted, or that needed or allowed no writing.
         on_reject: called, from a thread, for each document that the cluster refused for its content.
@@ -87,12 +88,14 @@ class Sender:
         options: SenderOptions,
         tally: Tally,
         on_settled: OnSettled = lambda row, how: None,
+        require_alias: bool = True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client.options(
             request_timeout=options.timeout_s, max_retries=options.attempts - 1, retry_on_timeout=True
         )
         self._alias = alias
+        self._require_alias = require_alias
         self._on_done, self._on_reject, self._on_settled = on_done, on_reject, on_settled
         self._options = options
         self._tally = tally
@@ -196,7 +199,7 @@ class Sender:
             answer = self._client.bulk(
                 index=self._alias,
                 operations=cast(Any, lines),  # lines that are bytes are sent as they are
-                require_alias=True,
+                require_alias=self._require_alias,
                 filter_path="items.*.status,items.*.error,items.*.result",
             ).body
         results = [next(iter(one.values())) for one in answer.get("items", ())]

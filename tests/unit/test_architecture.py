@@ -19,6 +19,7 @@ LAYERS = (
     ("server",),
     ("app",),
     ("evaluation", "kibana"),
+    ("enrich",),
     ("adapt", "ingest", "search"),
     ("index",),
     ("encoders",),
@@ -34,7 +35,7 @@ DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 BASE = set(LAYERS[-1])
 PURE_FORBIDDEN = {"elasticsearch", "elastic_transport", "torch", "os", "time", "random"}
 PURE = ("catalog", "text", "query", "index/body.py", "index/quantisation.py")
-MAY_TALK_TO_ELASTICSEARCH = {"cluster", "index", "ingest", "search"}
+MAY_TALK_TO_ELASTICSEARCH = {"cluster", "index", "enrich", "ingest", "search"}
 HEAVY = (
     "torch",
     "jieba",

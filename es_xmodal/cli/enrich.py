@@ -1,0 +1,126 @@
+"""`es-xmodal enrich`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from es_xmodal.cli.common import echo_json, json_option, rename_pair, settings_for, url_option
+from es_xmodal.errors import SettingsError
+
+if TYPE_CHECKING:
+    from es_xmodal.enrich.options import EnrichOptions
+    from es_xmodal.enrich.report import EnrichReport
+
+
+@click.command()
+@click.argument("index")
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="FIELD=NAME",
+    help="title=name: titles stand in `name`; dots lead into objects. [default: as last time]",
+)
+@click.option("--encoder", metavar="SPEC", help="Encoder of pictures and texts. [default: mini]")
+@click.option(
+    "--images-root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="Folder that the pictures' paths start from. [default: the working directory]",
+)
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of what did not make it. [default: INDEX.rejects.jsonl here]",
+)
+@click.option(
+    "--placeholder",
+    "placeholders",
+    multiple=True,
+    metavar="FILE|SHA256",
+    help="A picture that shows no product, such as `no image`; it counts as none.",
+)
+@click.option(
+    "--docs-per-second",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Documents that are written a second, at most.",
+)
+@click.option(
+    "--all", "whole", is_flag=True, help="Look at every document, not only at what was written since."
+)
+@click.option("--since", metavar="VALUE", help="Look at documents whose --since-field is VALUE or later.")
+@click.option("--since-field", metavar="NAME", help="The shop's field of the last edit, a date or a number.")
+@click.option(
+    "--vector-index",
+    metavar="TYPE|auto",
+    help="Kind of vector index, such as int8_hnsw; auto: by size, server and licence. [default: auto]",
+)
+@url_option
+@json_option
+def enrich(url: str | None, encoder: str | None, as_json: bool, **asked: Any) -> int:
+    """Add pictures and vectors to INDEX, an index (or an alias of one) that the shop already has, in place.
+
+    Everything goes below the one field `es_xmodal` of the documents; the shop's own fields are not touched,
+    and its own queries give what they gave. Run it again to take what the shop wrote since, or to go on after
+    a stop.
+
+    Exit code 1: done, and some documents or pictures did not make it; they stand in the rejects file.
+    """
+    from es_xmodal.app import ingest_parts
+    from es_xmodal.cli.ingest import progress
+    from es_xmodal.enrich.run import run_enrich
+
+    settings = settings_for(url, encoder=encoder, vector_index=asked["vector_index"], ocr=False)
+    options = _options(settings.vector_index, asked)
+    with ExitStack() as stack:
+        parts = stack.enter_context(ingest_parts(settings, asked["images_root"]))
+        report = run_enrich(parts, options, on_progress=stack.enter_context(progress()))
+    if as_json:
+        echo_json(report.to_json())
+    else:
+        _print_report(report)
+    return 0 if report.clean else 1
+
+
+def _options(vector_index: str, asked: dict[str, Any]) -> EnrichOptions:
+    from es_xmodal.cli.ingest import placeholder_hash
+    from es_xmodal.enrich.options import EnrichOptions
+
+    value, name = asked["since"], asked["since_field"]
+    if (value is None) != (name is None):
+        raise SettingsError(
+            "--since and --since-field go together", hint="--since 2026-01-31 --since-field edited"
+        )
+    if value is not None and asked["whole"]:
+        raise SettingsError("--all and --since contradict each other")
+    return EnrichOptions(
+        index=asked["index"],
+        paths=dict(rename_pair(one) for one in asked["maps"]),
+        rejects=asked["rejects"],
+        docs_per_second=asked["docs_per_second"],
+        since=None if value is None else (name, value),
+        whole=asked["whole"],
+        vector_index=vector_index,
+        placeholders=frozenset(placeholder_hash(one) for one in asked["placeholders"]),
+    )
+
+
+def _print_report(report: EnrichReport) -> None:
+    """The numbers that a person looks for; nothing that stood in the documents is printed."""
+    from es_xmodal.cli.ingest import print_shared
+    from es_xmodal.cli.render import console, counts_table
+
+    out = console()
+    out.print(counts_table(report.counts, always=("read", "indexed", "rejected")))
+    done = f"{report.enriched:,} of {report.documents:,} documents enriched"
+    out.print(f"{report.index}: {done} ({report.seconds:.1f} s)")
+    out.print("read as: " + ", ".join(f"{part}={path}" for part, path in report.paths.items()))
+    print_shared(report.shared_pictures)
+    if report.rejects_file:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejects_by_reason.items())
+        click.echo(f"did not make it: {reasons}; see {report.rejects_file}", err=True)

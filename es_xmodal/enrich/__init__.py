@@ -1,0 +1,1 @@
+"""Pictures, vectors and tokens for an index that the shop already has, in place."""

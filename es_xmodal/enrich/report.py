@@ -1,0 +1,64 @@
+"""What an enrichment did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from es_xmodal.index.quantisation import Choice
+from es_xmodal.ingest.shared import SharedPicture
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnrichReport:
+    """What an enrichment did."""
+
+    counts: Mapping[str, int]
+    """Those of an ingest; a row is a document of the shop."""
+    seconds: float
+    seconds_by_stage: Mapping[str, float]
+    index: str
+    """Physical name."""
+    name: str
+    """As it was asked for."""
+    documents: int
+    """In the index, when the run was over."""
+    enriched: int
+    """Of them, with our fields."""
+    paths: Mapping[str, str]
+    own: Mapping[str, str]
+    vector_index: Choice
+    rejects_file: str | None = None
+    rejects_by_reason: Mapping[str, int] = field(default_factory=dict)
+    shared_pictures: tuple[SharedPicture, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether every document and every picture made it."""
+        return not self.rejects_by_reason
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as one JSON object.
+
+        Returns:
+            The counters at the top, then the rest.
+        """
+        return {
+            **self.counts,
+            "seconds": self.seconds,
+            "seconds_by_stage": dict(self.seconds_by_stage),
+            "index": self.index,
+            "alias": self.name,
+            "documents": self.documents,
+            "enriched": self.enriched,
+            "map": dict(self.paths),
+            "own_fields": dict(self.own),
+            "vector_index": self.vector_index.to_json(),
+            "rejects_file": self.rejects_file,
+            "rejects_by_reason": dict(self.rejects_by_reason),
+            "shared_pictures": [
+                {"ref": one.ref, "content": one.content, "products": one.products}
+                for one in self.shared_pictures
+            ],
+        }
