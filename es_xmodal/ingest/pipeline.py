@@ -32,10 +32,10 @@ from es_xmodal.ingest.shared import SharedPictures
 from es_xmodal.ingest.video import Videos
 from es_xmodal.ingest.words import ShotWords
 
-__all__ = ["IngestOptions", "OnProgress", "Parts", "run_ingest"]
 if TYPE_CHECKING:
     from es_xmodal.ingest.remote.ray_cluster import RayCluster
 
+__all__ = ["IngestOptions", "OnProgress", "Parts", "run_ingest"]
 
 OnProgress = Callable[[Tally], None]
 
@@ -62,9 +62,9 @@ def run_ingest(
         IndexStateError: the index is foreign, busy, or of another encoder, tokeniser or layout.
         ClusterError: the cluster cannot be reached or refuses; the index that served still serves.
         StoreError: the vector store cannot be used.
-    """
         MissingExtraError: other machines are to embed, and Ray is not installed.
         WorkersError: those machines cannot be reached, or fail.
+    """
     check_options(options)
     with _machines(options) as cluster:
         return _Run(parts, options, on_progress, cluster).run()
@@ -176,11 +176,6 @@ class _Run:
         self._on_progress(self._tally)
         outcome.check_sum()
 
-    def _make_loader(self, destination: Destination) -> Loader:
-        parts, encoder = self._parts, self._parts.encoder
-        side = encoder.info.decode_side
-        return Loader(
-            encoder=encoder,
     def _make_engine(self) -> Engine:
         parts, ray = self._parts, self._options.ray
         if self._cluster is None or ray is None:
@@ -189,6 +184,11 @@ class _Run:
 
         return ray_engine(self._cluster, ray, parts, self._loader, self._embedder)
 
+    def _make_loader(self, destination: Destination) -> Loader:
+        parts, encoder = self._parts, self._parts.encoder
+        side = encoder.info.decode_side
+        return Loader(
+            encoder=encoder,
             text_fingerprint=parts.analyzer.fingerprint,
             store=parts.store,
             pictures=parts.pictures,
