@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -17,6 +17,9 @@ from es_xmodal.encoders.base import EncoderInfo
 from es_xmodal.errors import ClusterAnswerError, IndexBusyError, IndexStateError
 from es_xmodal.index.body import IndexOptions, build_body, layout_of, with_meta
 from es_xmodal.index.builder import forget, new_builder
+from es_xmodal.index.closing import reopen_abandoned
+from es_xmodal.index.following import Follows, Marks
+from es_xmodal.index.marks import only_writes_since
 from es_xmodal.index.meta import KEY, Builder, EncoderMeta, IndexMeta, LegCalibration, OcrMeta
 from es_xmodal.index.names import physical_name, writer_alias
 from es_xmodal.index.takeover import half_built, take_over
@@ -59,6 +62,8 @@ class Finished:
     """Physical name; None where nothing could be written, so that what was there is left as it was."""
     replaced: str | None
     dropped: tuple[str, ...]
+    serves: bool = True
+    """False: it is complete, and waits for `index swap`."""
 
 
 class Build:
@@ -87,44 +92,102 @@ class Build:
         if time.monotonic() - self._told_s >= HEARTBEAT_S:
             self._write_meta(replace(self._meta, lease=time.time()))
 
-    def finish(
-        self,
-        *,
-        documents: int,
-        counts: Mapping[str, int],
-        calibration: Mapping[str, LegCalibration],
-        keep: int,
-    ) -> Finished:
-        """Check the new version, mark it complete, let the alias point at it, drop old ones.
+    @property
+    def builder(self) -> Builder:
+        """This run."""
+        return self._meta.builder
+
+    @property
+    def follows(self) -> Follows | None:
+        """Up to where the new version holds what was written to the one that serves; None: none serves."""
+        return self._meta.follows
+
+    def check(self, documents: int) -> None:
+        """Check the new version before it takes part in anything.
 
         Args:
             documents: how many the cluster has confirmed.
-            counts: kept in `_meta`.
-            calibration: kept in `_meta`.
-            keep: complete versions to keep, the new one included.
-
-        Returns:
-            What was done.
 
         Raises:
-            ClusterAnswerError: the index does not hold as many documents as were confirmed.
-            IndexBusyError: another run has taken the index away.
+            ClusterAnswerError: the index does not hold as many.
             ClusterError: the cluster cannot be reached or refuses.
         """
         with cluster_errors(self._client, f"finishing index {self.index}"):
             self._client.indices.put_settings(index=self.index, settings={"index.refresh_interval": None})
         self._check_count(documents)
+
+    def complete(
+        self,
+        *,
+        counts: Mapping[str, int],
+        calibration: Mapping[str, LegCalibration],
+        follows: Follows | None,
+    ) -> None:
+        """Mark the new version complete.
+
+        Args:
+            counts: kept in `_meta`, beside the number of documents.
+            calibration: kept in `_meta`.
+            follows: up to where it holds what was written to the one that serves.
+
+        Raises:
+            IndexBusyError: another run has taken the index away.
+            ClusterError: the cluster cannot be reached or refuses.
+        """
         done = replace(
             self._meta,
             state="complete",
             lease=time.time(),
-            counts=dict(counts),
+            counts={"documents": count_documents(self._client, self.index), **counts},
             calibration=dict(calibration),
+            follows=follows,
         )
         self._write_meta(done)
-        replaced = swap(self._client, self.name, self.index, writer=self.writer)
+
+    def serve(self, *, replaces: str | None = None, bound_to: Sequence[Mapping[str, Any]] = ()) -> str | None:
+        """Let the alias point at the new version.
+
+        Args:
+            replaces: see `swap`.
+            bound_to: see `swap`.
+
+        Returns:
+            The version that served until now.
+
+        Raises:
+            IndexStateError: the alias moved meanwhile.
+            ClusterError: the cluster cannot be reached or refuses.
+        """
+        return swap(
+            self._client, self.name, self.index, writer=self.writer, replaces=replaces, bound_to=bound_to
+        )
+
+    def prune(self, *, keep: int, replaced: str | None) -> Finished:
+        """Drop old versions, once the new one serves.
+
+        Args:
+            keep: complete versions to keep, the new one included.
+            replaced: what served before.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ClusterError: the cluster cannot be reached or refuses.
+        """
         dropped = prune(self._client, self.name, keep=keep, before=replaced)
         return Finished(index=self.index, replaced=replaced, dropped=tuple(dropped))
+
+    def wait_for_swap(self) -> Finished:
+        """Leave the new version complete beside the one that serves.
+
+        Raises:
+            ClusterError: the cluster cannot be reached or refuses.
+        """
+        # With the builder's alias it would look like one whose builder died on the last step.
+        with cluster_errors(self._client, f"finishing index {self.index}"):
+            self._client.indices.delete_alias(index=self.index, name=self.writer)
+        return Finished(index=self.index, replaced=None, dropped=(), serves=False)
 
     def discard(self) -> Finished:
         """Delete the new version, since nothing is in it that could serve.
@@ -167,7 +230,7 @@ class Build:
         self._told_s = time.monotonic()
 
 
-def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
+def begin(client: Elasticsearch, blueprint: Blueprint, marks: Marks | None = None) -> Build:
     """Create the next version of an index, in state `building`, or go on with a half-built one.
 
     Versions that a dead process left half built are deleted first, but for one that would be built the same
@@ -176,6 +239,8 @@ def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
     Args:
         client: see `connect`.
         blueprint: what it is to be made of.
+        marks: where the version that serves stands before the first row is read; what is written to it later
+            is brought over.
 
     Returns:
         The build; call its `end` in any case.
@@ -187,7 +252,10 @@ def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
     """
     versions = list_versions(client, blueprint.name)
     serving_version(versions)
+    reopen_abandoned(client, versions)
     found = half_built(client, versions, blueprint)
+    if found is not None and not _still_follows(client, found, marks):
+        found = None
     _clear(client, versions, but=found.index if found else None)
     number = max((one.number or 0 for one in versions), default=0) + 1
     builder = new_builder()
@@ -195,6 +263,7 @@ def begin(client: Elasticsearch, blueprint: Blueprint) -> Build:
         if found is not None:
             return _taken_over(client, blueprint, found, builder)
         meta = _new_meta(blueprint, physical_name(blueprint.name, number), builder)
+        meta = replace(meta, follows=Follows(marks=marks, begun=marks) if marks else None)
         build = Build(client, blueprint.name, meta)
         _create(client, build, with_meta(blueprint.body, meta))
     except BaseException:  # also Ctrl-C: this run builds nothing any more
@@ -262,11 +331,24 @@ def check_layout(meta: IndexMeta, blueprint: Blueprint) -> None:
 
 def _taken_over(client: Elasticsearch, blueprint: Blueprint, found: IndexMeta, builder: Builder) -> Build:
     _log.info("going on with %s, which a dead process left half built", found.index)
+    if found.follows is not None:  # what the dead run brought over may be covered by the rows of this one
+        found = replace(found, follows=Follows(marks=found.follows.begun, begun=found.follows.begun))
     meta = take_over(client, blueprint.name, found, builder)
     if blueprint.options.replicas is not None:
         set_replicas(client, meta.index, blueprint.options.replicas)
     count_documents(client, meta.index)  # refreshes: every document that was confirmed is seen from now on
     return Build(client, blueprint.name, meta, taken_over=True)
+
+
+def _still_follows(client: Elasticsearch, found: IndexMeta, marks: Marks | None) -> bool:
+    """Whether everything that happened to the serving version since a build was begun can still be told.
+
+    A product that was deleted since may stand in the half-built index, and there is no trace of it any more.
+    """
+    if found.follows is None or marks is None:
+        return found.follows is None and marks is None
+    begun = found.follows.begun
+    return (begun.index, begun.uuid) == (marks.index, marks.uuid) and only_writes_since(client, begun)
 
 
 def _clear(client: Elasticsearch, versions: list[Version], *, but: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from es_xmodal.encoders.base import EncoderInfo
 from es_xmodal.errors import FingerprintMismatchError, ForeignIndexError, IndexStateError, SettingsError
 from es_xmodal.index.combining import Combining, parse_combining
+from es_xmodal.index.following import Follows
 from es_xmodal.index.shop import ShopMeta, parse_shop
 from es_xmodal.query.fields import OUR_OWN, Fields
 
@@ -78,6 +79,51 @@ class Builder:
     machine: str
     """Boot and process-id namespace: process ids are comparable only where this is equal."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values only."""
+        return {
+            "host": self.host,
+            "pid": self.pid,
+            "run_id": self.run_id,
+            "started": self.started,
+            "machine": self.machine,
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Builder:
+        """Read what `to_json` wrote."""
+        return cls(
+            host=str(found["host"]),
+            pid=int(found["pid"]),
+            run_id=str(found["run_id"]),
+            started=float(found["started"]),
+            machine=str(found["machine"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closed:
+    """Who holds the writers of an index back, for the moment in which another version takes its place."""
+
+    builder: Builder
+    lease: float
+    """When that process last said that it lives, seconds since the epoch."""
+    lifts: bool
+    """Whether the write block is this process's own; one that somebody else set stays."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values only."""
+        return {"builder": self.builder.to_json(), "lease": self.lease, "lifts": self.lifts}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Closed:
+        """Read what `to_json` wrote."""
+        return cls(
+            builder=Builder.from_json(found["builder"]),
+            lease=float(found["lease"]),
+            lifts=bool(found["lifts"]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexMeta:
@@ -101,10 +147,14 @@ class IndexMeta:
     ocr: OcrMeta | None = None
     """None: the words on pictures were not read."""
     combining: Combining = field(default_factory=Combining)
-    version_field: str | None = None
-    """Field of the rows that said, while it was built, which of several rows of one id is the newest."""
+    follows: Follows | None = None
+    """Up to where it holds what was written to the version that served; None: that is not known."""
+    closed: Closed | None = None
+    """Who holds its writers back; None: nobody does."""
     shop: ShopMeta | None = None
     """Of an index that a shop made and `enrich` added to; None: this project made the index."""
+    version_field: str | None = None
+    """Field of the rows that said, while it was built, which of several rows of one id is the newest."""
 
     @property
     def names(self) -> Fields:
@@ -214,17 +264,13 @@ class IndexMeta:
             },
             "created": self.created,
             "lease": self.lease,
-            "builder": {
-                "host": self.builder.host,
-                "pid": self.builder.pid,
-                "run_id": self.builder.run_id,
-                "started": self.builder.started,
-                "machine": self.builder.machine,
-            },
+            "builder": self.builder.to_json(),
             "counts": dict(self.counts),
             "combining": self.combining.to_json(),
-            **({"version_field": self.version_field} if self.version_field else {}),
+            **({"follows": self.follows.to_json()} if self.follows else {}),
+            **({"closed": self.closed.to_json()} if self.closed else {}),
             **({"shop": self.shop.to_json()} if self.shop else {}),
+            **({"version_field": self.version_field} if self.version_field else {}),
         }
 
 
@@ -261,7 +307,8 @@ def parse_meta(index: str, mappings: Mapping[str, Any]) -> IndexMeta:
 
 
 def _parse(index: str, found: Mapping[str, Any]) -> IndexMeta:
-    encoder, builder, ocr = found["encoder"], found["builder"], found.get("ocr")
+    encoder, ocr = found["encoder"], found.get("ocr")
+    follows, closed = found.get("follows"), found.get("closed")
     return IndexMeta(
         index=index,
         version=str(found["version"]),
@@ -280,19 +327,15 @@ def _parse(index: str, found: Mapping[str, Any]) -> IndexMeta:
         layout=str(found["layout"]),
         created=str(found["created"]),
         lease=float(found["lease"]),
-        builder=Builder(
-            host=str(builder["host"]),
-            pid=int(builder["pid"]),
-            run_id=str(builder["run_id"]),
-            started=float(builder["started"]),
-            machine=str(builder["machine"]),
-        ),
+        builder=Builder.from_json(found["builder"]),
         calibration={
             leg: LegCalibration(floor=float(one["floor"]), spread=float(one["spread"]))
             for leg, one in found.get("calibration", {}).items()
         },
         counts={name: int(count) for name, count in found.get("counts", {}).items()},
         combining=parse_combining(found.get("combining", {})),
-        version_field=found.get("version_field"),
+        follows=Follows.from_json(follows) if follows else None,
+        closed=Closed.from_json(closed) if closed else None,
         shop=parse_shop(found["shop"]) if "shop" in found else None,
+        version_field=found.get("version_field"),
     )

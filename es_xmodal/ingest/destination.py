@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from elasticsearch import Elasticsearch
@@ -12,24 +13,32 @@ from elasticsearch import Elasticsearch
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import search
 from es_xmodal.errors import CatalogError, IndexMissingError, IndexStateError
+from es_xmodal.index.closing import Closure, reopen_abandoned
 from es_xmodal.index.combining import Combining
+from es_xmodal.index.following import Follows
+from es_xmodal.index.idsets import KEEP_S, Ids, scan_ids
 from es_xmodal.index.lifecycle import (
     Blueprint,
-    Build,
     Finished,
     begin,
     check_layout,
     count_documents,
     set_replicas,
 )
+from es_xmodal.index.marks import pin
 from es_xmodal.index.quantisation import Choice
 from es_xmodal.index.target import Target, load_target
 from es_xmodal.index.versions import list_versions, serving_version
+from es_xmodal.ingest.bringing import Bringer
+from es_xmodal.ingest.brought import Brought
 from es_xmodal.ingest.calibrate import Sampled, calibrate
 from es_xmodal.ingest.calibrate_words import calibrate_words
 from es_xmodal.ingest.combine import Combiner
+from es_xmodal.ingest.door import Door
 from es_xmodal.ingest.embed import Embedder
+from es_xmodal.ingest.follow import Follower, mirrored
 from es_xmodal.ingest.known import COMPARED, Known
+from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.vector_index import vector_index_for
 
@@ -53,13 +62,21 @@ class Destination(ABC):
     """How this index combines pictures and texts."""
     taken_over: str | None = None
     """Physical name of a half-built index that is gone on with; None: there was none."""
+    followed: str | None = None
+    """Physical name of the version that served when the new one was begun; None: there was none."""
+    brought: Brought | None = None
+    """What was written to that one meanwhile, and was brought over."""
+    door: Door | None = None
+    """Lets a writer follow the alias when the version that serves is swapped."""
 
     @abstractmethod
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """Return the hashes of the documents that are there already."""
 
     @abstractmethod
-    def finish(self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder) -> Finished:
+    def finish(
+        self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder, rejects: RejectFile
+    ) -> Finished:
         """Make what was written searchable."""
 
     def heartbeat(self) -> None:  # noqa: B027 - only a build has anybody to tell
@@ -87,6 +104,8 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
     there = serving.meta.combining if serving and serving.meta else None
     combining = options.combining.over(there)
     target = None if options.rebuild or serving is None else load_target(parts.client, options.index)
+    if options.from_index and serving is None:
+        load_target(parts.client, options.index)  # says that there is none, and names the nearest
     if options.update and target is None:
         raise IndexMissingError(
             f"there is no index {options.index} that partial rows could change",
@@ -103,7 +122,7 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
         version_field=options.version_field,
     )
     if target is None:
-        return NewVersion(begin(parts.client, blueprint), parts, options, combining, choice)
+        return NewVersion(parts, options, blueprint, choice, serving.index if serving else None)
     target.meta.check_encoder(parts.encoder.info.fingerprint)
     target.meta.check_text(parts.analyzer.fingerprint)
     target.meta.check_ocr(blueprint.ocr)
@@ -114,6 +133,7 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
             f"index {target.index} has {target.shards} shards, and the number cannot be changed in place",
             hint="run ingest with --rebuild to make a new index beside it",
         )
+    reopen_abandoned(parts.client, [one for one in (serving,) if one])
     return Serving(parts.client, target, choice, replicas=options.replicas)
 
 
@@ -123,17 +143,26 @@ class NewVersion(Destination):
     rebuilds = True
 
     def __init__(
-        self, build: Build, parts: Parts, options: IngestOptions, combining: Combining, choice: Choice
+        self, parts: Parts, options: IngestOptions, blueprint: Blueprint, choice: Choice, serving: str | None
     ) -> None:
-        self._build = build
+        self._parts, self._options, self._client = parts, options, parts.client
         self.vector_index = choice
-        self._combiner = Combiner(combining, parts.encoder.info)
-        self.combining = combining
-        self._keep = options.keep
-        self._client, self._versioned = parts.client, options.version_field is not None
-        self._name = options.index
-        self.alias = build.writer
-        self.taken_over = build.index if build.taken_over else None
+        self.combining = blueprint.options.combining
+        self._combiner = Combiner(self.combining, parts.encoder.info)
+        self._known: Ids | None = None
+        self.followed = serving
+        if serving is None:
+            self._build = begin(parts.client, blueprint)
+        else:
+            marks, point = pin(parts.client, serving, keep_s=KEEP_S)
+            self._build = begin(parts.client, blueprint, marks)
+            try:
+                self._known = scan_ids(parts.client, serving, point=point)
+            except BaseException:  # also Ctrl-C: nobody else knows of the build yet
+                self._build.end()
+                raise
+        self.alias = self._build.writer
+        self.taken_over = self._build.index if self._build.taken_over else None
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """Nothing is there, but for what a dead run left: that was confirmed, and is not sent again."""
@@ -143,8 +172,10 @@ class NewVersion(Destination):
         """Keep the lease of the build."""
         self._build.heartbeat()
 
-    def finish(self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder) -> Finished:
-        """Calibrate, check the count, mark complete, swap.
+    def finish(
+        self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder, rejects: RejectFile
+    ) -> Finished:
+        """Calibrate, check the count, bring over what was written to the serving version meanwhile, swap.
 
         Without one good row the build is given up: an empty index must not replace one that serves.
 
@@ -152,21 +183,56 @@ class NewVersion(Destination):
             CatalogError: the catalogue holds no rows at all, so there is nothing to look at either.
         """
         if not tally["read"]:
-            raise CatalogError(f"the catalogue holds no rows, so {self._name} is left as it was")
+            raise CatalogError(f"there are no rows, so {self._options.index} is left as it was")
         written = tally["indexed"] + tally["updated"] + tally["unchanged"]
         if not written:
             return self._build.discard()
         calibration = calibrate(sample, combiner=self._combiner, encode_titles=embedder.titles)
         # Several rows may have had one id where versions settle them.
-        documents = count_documents(self._client, self.alias) if self._versioned else written
+        versioned = self._options.version_field is not None
+        documents = count_documents(self._client, self.alias) if versioned else written
         words = calibrate_words(sample, documents=documents) if self._build.reads_words else None
         calibration |= {"ocr": words} if words else {}
-        return self._build.finish(
-            documents=documents,
-            counts={"documents": documents, "without_image": tally["without_image"]},
-            calibration=calibration,
-            keep=self._keep,
+        self._build.check(documents)
+        done = partial(
+            self._build.complete, counts={"without_image": tally["without_image"]}, calibration=calibration
         )
+        follower = self._follower(rejects)
+        if not self._options.swap:
+            if follower is not None:
+                follower.catch_up(until=0)
+                self.brought = follower.brought
+            done(follows=follower.follows if follower else None)
+            return self._build.wait_for_swap()
+        if follower is None:
+            done(follows=None)
+            return self._build.prune(keep=self._options.keep, replaced=self._build.serve())
+        return self._take_the_place(follower, done)
+
+    def _take_the_place(self, follower: Follower, done: Callable[..., None]) -> Finished:
+        def swap(follows: Follows, closure: Closure) -> None:
+            done(follows=follows)
+            closure.remember(mirrored(self._client, self._build.index, follows))
+            self._build.serve(replaces=follower.serving, bound_to=closure.swap_actions)
+
+        follower.catch_up()
+        follower.take_the_place(self._build.builder, swap)
+        self.brought = follower.brought
+        return self._build.prune(keep=self._options.keep, replaced=follower.serving)
+
+    def _follower(self, rejects: RejectFile) -> Follower | None:
+        follows = self._build.follows
+        if follows is None:
+            return None
+        bringer = Bringer(
+            self._parts,
+            self._options,
+            alias=self.alias,
+            combining=self.combining,
+            rejects=rejects,
+            heartbeat=self.heartbeat,
+        )
+        return Follower(self._client, self._build.index, follows, bringer, known=self._known)
 
     def end(self) -> None:
         """Let go of the build."""
@@ -184,7 +250,8 @@ class Serving(Destination):
         self.vector_index = choice
         self._client = client
         self.index: str = target.index
-        self.alias = target.alias
+        self.door = Door(client, target)
+        self.alias = self.door.alias
         self.combining = target.meta.combining
         if replicas is not None:
             set_replicas(client, target.index, replicas)
@@ -194,7 +261,9 @@ class Serving(Destination):
         """Ask the index."""
         return _known_hashes(self._client, self.index, ids)
 
-    def finish(self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder) -> Finished:
+    def finish(
+        self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder, rejects: RejectFile
+    ) -> Finished:
         """Refresh."""
         with cluster_errors(self._client, f"refreshing {self.index}"):
             self._client.indices.refresh(index=self.index)

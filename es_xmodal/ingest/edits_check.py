@@ -40,6 +40,8 @@ def check_options(options: IngestOptions) -> None:
             raise SettingsError(f"{_flag(one)} and {_flag(other)} do not go together: {reason}")
     if options.delete_limit is not None and not options.delete_missing:
         raise SettingsError("--delete-limit has no effect without --delete-missing")
+    if not (options.swap or options.rebuild):
+        raise SettingsError("--no-swap has no effect without --rebuild")
     if options.retry:
         _check_rejects(options.catalog)
         return

@@ -21,6 +21,7 @@ from es_xmodal.ingest.edits_check import DELETE_LIMIT_PERCENT, check_options
 from es_xmodal.ingest.edits_missing import Missing, Named
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import Engine, LocalEngine
+from es_xmodal.ingest.from_index import rows_of_index
 from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.outcome import Outcome
 from es_xmodal.ingest.rejects import RejectFile
@@ -98,8 +99,9 @@ class _Run:
         start = time.perf_counter()
         parts, options = self._parts, self._options
         # First the file, then the cluster: a wrong path must not leave a half-built index behind.
-        self._source = self._open_source()
+        source = None if options.from_index else self._open_source()
         destination = open_destination(parts, options)
+        self._source = source or rows_of_index(parts.client, destination.followed or "")
         try:
             with RejectFile(options.rejects_path, again=self._is_fed_back()) as rejects:
                 self._kept = Kept() if destination.taken_over else None
@@ -110,7 +112,8 @@ class _Run:
                 self._delete_missing(destination)
                 self._delete_leftovers(destination)
                 with self._tally.time("finish"):
-                    done = destination.finish(self._tally, self._whole_sample(), self._embedder)
+                    sample = self._whole_sample()
+                    done = destination.finish(self._tally, sample, self._embedder, rejects)
         finally:
             destination.end()
         counts = self._tally.counts()
@@ -131,6 +134,8 @@ class _Run:
             vector_index=destination.vector_index,
             shared_pictures=self._shared.found(),
             not_deleted=self._not_deleted,
+            serves=done.serves,
+            brought=destination.brought,
         )
 
     def _open_source(self) -> Iterator[Product | Deletion | Reject] | Iterator[Edit | Deletion | Reject]:
@@ -204,6 +209,7 @@ class _Run:
         return Sender(
             self._parts.client,
             destination.alias,
+            door=destination.door,
             on_done=self._outcome.done,
             on_settled=on_settled,
             on_reject=self._outcome.refused,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from es_xmodal.index.audit import Audited
 from es_xmodal.index.combining import Combining
 from es_xmodal.index.quantisation import Choice
+from es_xmodal.ingest.brought import Brought
 from es_xmodal.ingest.shared import SharedPicture
 
 COUNTS: Final = (
@@ -149,6 +150,11 @@ class IngestReport:
     audit: Audited | None = None
     """Whether the run was recorded for Kibana; None: that was not asked for."""
 
+    serves: bool = True
+    """Whether searches reach what was written; False: it waits for `index swap`."""
+    brought: Brought | None = None
+    """What was written to the serving version while a new one was built, and was brought over."""
+
     @property
     def clean(self) -> bool:
         """Whether every row and every picture made it, and everything that was to go is gone."""
@@ -178,5 +184,7 @@ class IngestReport:
             ],
             "vectors": self.vectors.to_json(),
             "vector_index": self.vector_index.to_json() if self.vector_index else None,
+            "serves": self.serves,
+            "brought": self.brought.to_json() if self.brought else None,
             "audit": self.audit.to_json() if self.audit else None,
         }

@@ -16,7 +16,8 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import address, cluster_errors, reason_of
 from es_xmodal.cluster.transport import pause_s
-from es_xmodal.errors import ClusterAnswerError, ClusterRefusedError, IndexBusyError
+from es_xmodal.errors import ClusterAnswerError, ClusterRefusedError, IndexBusyError, IndexStateError
+from es_xmodal.ingest.door import Door, is_closed
 from es_xmodal.ingest.report import Tally
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Sender:
         client: see `connect`.
         alias: alias to write to; without it the documents are refused, never a new index made.
         require_alias: False where `alias` may be the name of an index.
+        door: says where to go on when the version behind the alias is being swapped; None: that is an error.
         on_done: called, from a thread, for each document that the cluster confirmed to have written.
         on_settled: called, from a thread, for each that was deleted, or that needed or allowed no writing.
         on_reject: called, from a thread, for each document that the cluster refused for its content.
@@ -89,6 +91,7 @@ class Sender:
         tally: Tally,
         on_settled: OnSettled = lambda row, how: None,
         require_alias: bool = True,
+        door: Door | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client.options(
@@ -96,6 +99,9 @@ class Sender:
         )
         self._alias = alias
         self._require_alias = require_alias
+        self._door = door
+        self._moved = False
+        """Whether documents go to another version than the first."""
         self._on_done, self._on_reject, self._on_settled = on_done, on_reject, on_settled
         self._options = options
         self._tally = tally
@@ -175,13 +181,43 @@ class Sender:
 
     def _send(self, chunk: Sequence[Item]) -> None:
         waiting = list(chunk)
+        while waiting and self._error is None:
+            held: list[tuple[Item, str]] = []
+            sent_to = self._alias
+            self._send_patiently(waiting, held)
+            if held and self._door is not None:
+                alias = self._door.follow(sent_to, held[0][1])
+                self._moved = self._moved or alias != sent_to
+                self._alias = alias
+            waiting = self._unbound([item for item, _ in held])
+
+    def _unbound(self, items: Sequence[Item]) -> list[Item]:
+        """Without those that are bound to the state of a document in a version that serves no more."""
+        free: list[Item] = []
+        for item in items:
+            if not self._moved or "if_seq_no" not in item.meta:
+                free.append(item)
+            elif item.row is not None:
+                self._on_settled(item.row, "conflict")
+            else:
+                raise IndexStateError(
+                    "the index was swapped while products that the catalogue does not name were deleted",
+                    hint="run the same command again",
+                )
+        return free
+
+    def _send_patiently(self, chunk: Sequence[Item], held: list[tuple[Item, str]]) -> None:
+        """Send until everything is handed out, or held: its version is being swapped."""
+        waiting = self._unbound(chunk)
+        if not waiting:
+            return
         reason = ""
         for attempt in range(self._options.attempts):
             if attempt:
                 wait_s = pause_s(attempt)
                 _log.info("%d documents again in %.1f s: %s", len(waiting), wait_s, reason)
                 self._sleep(wait_s)
-            waiting, reason = self._send_once(waiting)
+            waiting, reason = self._send_once(waiting, held)
             if not waiting or self._error is not None:
                 return
         raise ClusterAnswerError(
@@ -190,7 +226,7 @@ class Sender:
             hint="wait until the cluster is healthy, then run the same command again",
         )
 
-    def _send_once(self, items: Sequence[Item]) -> tuple[list[Item], str]:
+    def _send_once(self, items: Sequence[Item], held: list[tuple[Item, str]]) -> tuple[list[Item], str]:
         """Send, hand out the results, return what is to be sent again and why."""
         lines: list[bytes] = []
         for item in items:
@@ -213,6 +249,8 @@ class Sender:
             if result["status"] in _AGAIN:
                 again.append(item)
                 reason = reason_of(result)
+            elif self._door is not None and is_closed(result):
+                held.append((item, reason_of(result)))
             else:
                 self._hand_out(item, result)
         return again, reason

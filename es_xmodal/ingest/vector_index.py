@@ -9,7 +9,8 @@ from es_xmodal.cluster.capabilities import probe
 from es_xmodal.errors import SettingsError
 from es_xmodal.index.combining import Combining, vector_fields
 from es_xmodal.index.quantisation import AUTO, KINDS, Choice, Facts, FieldFacts, choose, price, refusal
-from es_xmodal.index.target import Target
+from es_xmodal.index.stored_vectors import count_vectors
+from es_xmodal.index.target import Target, load_target
 
 if TYPE_CHECKING:
     from es_xmodal.ingest.options import IngestOptions, Parts
@@ -49,12 +50,22 @@ def vector_index_for(
             raise SettingsError(f"vector_index {asked} {reason}", hint="auto takes what the server has")
         cost = price(asked, facts)
         return Choice(type=asked, reason=f"asked for; {cost}" if cost else "asked for")
-    size = estimate_size(options.catalog, renames=options.renames)
+    size = _size_of_index(parts, options) or estimate_size(options.catalog, renames=options.renames)
     if options.expect is not None:
         size = size.scaled(options.expect)
     choice = choose(_facts(parts, combining, size))
     how = "expected" if options.expect is not None else "counted" if size.counted else "estimated"
     return Choice(type=choice.type, reason=f"{choice.reason}; {size.products:,} products {how}")
+
+
+def _size_of_index(parts: Parts, options: IngestOptions) -> CatalogSize | None:
+    """How much there is to index, where the rows are those of the version that serves."""
+    if not options.from_index:
+        return None
+    target = load_target(parts.client, options.index)
+    products, counts = count_vectors(parts.client, target)
+    pictures = max((count for name, count in counts.items() if "." in name), default=products)
+    return CatalogSize(products=products, pictures=pictures, several=pictures > products, counted=True)
 
 
 def _kept(asked: str, expect: int | None, serving: Target) -> Choice:

@@ -15,9 +15,9 @@ def main(url: str, catalog: str, index: str, how: str) -> None:
     """Wait before each request."""
     send = Sender._send_once
 
-    def slow(self: Sender, items: Any) -> Any:
+    def slow(self: Sender, items: Any, held: Any) -> Any:
         time.sleep(0.1)
-        return send(self, items)
+        return send(self, items, held)
 
     Sender._send_once = slow  # type: ignore[method-assign]
     options: dict[str, Any] = {"update": {"update": True}}.get(
