@@ -51,14 +51,14 @@ def serve(index: str, encoder: str | None, profile: Path | None, url: str | None
     del fastapi, prometheus_client, python_multipart
     options = server_options(asked, os.environ)
     from es_xmodal.server.run import start
+    from es_xmodal.server.traces import exporting
 
     settings = settings_for(url, profile=profile)
     _log_to_stderr()
     with _told_to_end(), contextlib.closing(_listen(options.host, options.port)) as listener:
         click.echo(f"http://{_shown(listener)} serves the index {index}", err=True)
-        config = start(options, settings, index=index, encoder=encoder)
-        server = uvicorn.Server(config)
-        server.run(sockets=[listener])
+        with exporting(os.environ):
+            uvicorn.Server(start(options, settings, index=index, encoder=encoder)).run(sockets=[listener])
     return 0
 
 

@@ -51,6 +51,7 @@ from es_xmodal.search.result import Hit, SearchResult, Total
 from es_xmodal.search.signals import make_signals, needed
 from es_xmodal.search.stored import document_of, named_products, read_stored, stored_request
 from es_xmodal.search.targets import Targets
+from es_xmodal.search.tracing import span
 from es_xmodal.search.words import with_words
 from es_xmodal.text.analyzer import Analyzer
 from es_xmodal.text.grams import FORMAT as GRAMS_FORMAT
@@ -131,7 +132,8 @@ class Searcher:
                     return self._search(query, page, target, chosen, reading)
 
             held = page.held if page else None
-            return run(self._targets.held(held)) if held else self._targets.run(run)
+            with span("search", index=self._index, fusion=query.fusion):
+                return run(self._targets.held(held)) if held else self._targets.run(run)
         except ClusterAnswerError as error:
             raise self._blame(query, error) from error
 
@@ -295,8 +297,8 @@ class Searcher:
         with reading.watch.stage("retrieve"):
             how = plan.retrieve.params.get("search_type")
             answers = reading.msearch(plan.retrieve.bodies, search_type=how)
-        for leg, answer in zip(plan.legs, answers, strict=False):  # behind them come the facets' windows
-            reading.watch.leg(leg.name, answer.get("took", 0))
+            for leg, answer in zip(plan.legs, answers, strict=False):  # behind them come the facets' windows
+                reading.watch.leg(leg.name, answer.get("took", 0))
         return read_found(plan.legs, answers), read_windows(plan.legs, plan.facets, answers)
 
     def _signals(self, query: Query, target: Target, profile: Profile, reading: Reading) -> Signals:

@@ -60,6 +60,8 @@ def create_app(shop: Shop, options: ServerOptions, metrics: Metrics | None = Non
         docs_url=None,  # both pages would load scripts from another host
         redoc_url=None,
         openapi_url=None,
+        # The spans of newer FastAPI hold whole addresses, and so the words of queries; ours do not.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses={
             status: {
                 "model": ProblemModel,

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.problems import Problem
+from es_xmodal.server.traces import RequestSpan, request_span
 
 _log = logging.getLogger("es_xmodal.server.access")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -31,7 +32,7 @@ _HEADERS = (
 
 
 class Frame:
-    """Gives each request an id, bounds its body, measures it, and logs one line without a word of its query.
+    """Gives each request an id and a span, bounds its body, measures it, and logs one line without its words.
 
     Args:
         app: what answers.
@@ -66,14 +67,15 @@ class Frame:
                 ]
             await send(message)
 
-        try:
-            await self._app(scope, self._bounded(scope, receive), answer)
-        except Exception as error:  # the last place before the server, which would say nothing of use
-            if seen["begun"]:
-                raise
-            await self._problem(error, request_id).response(request_id)(scope, receive, answer)
-        finally:
-            self._note(scope, seen["status"], time.perf_counter() - started, request_id)
+        with request_span(scope, request_id) as traced:
+            try:
+                await self._app(scope, self._bounded(scope, receive), answer)
+            except Exception as error:  # the last place before the server, which would say nothing of use
+                if seen["begun"]:
+                    raise
+                await self._problem(error, request_id).response(request_id)(scope, receive, answer)
+            finally:
+                self._note(scope, seen["status"], time.perf_counter() - started, traced)
 
     def _problem(self, error: Exception, request_id: str) -> Problem:
         if not isinstance(error, Problem):  # else it came while the body was read, outside of any route
@@ -100,11 +102,13 @@ class Frame:
 
         return bounded
 
-    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, traced: RequestSpan) -> None:
         route = getattr(scope.get("route"), "path", None) or "other"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        _log.info("%s %s %d %.0f ms %s", scope["method"], route, status, 1000 * seconds, request_id)
+        traced.answered(route, status)
+        ids = f"{scope['state']['request_id']} {traced.trace_id}".rstrip()
+        _log.info("%s %s %d %.0f ms %s", scope["method"], route, status, 1000 * seconds, ids)
 
 
 def _request_id(scope: Scope) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import html
 import logging
 import time
@@ -65,7 +66,9 @@ class Service:
         """
         async with self.gate.place():
             loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._threads, lambda: work(*args, **options))
+            # With the request's context, so that the spans of its search lie below its own.
+            context = contextvars.copy_context()
+            future = loop.run_in_executor(self._threads, lambda: context.run(work, *args, **options))
             done, _ = await asyncio.wait({future}, timeout=self.options.answer_s)
             if not done:
                 # The thread cannot be stopped; it keeps its place in the pool until Elasticsearch times out.
