@@ -100,6 +100,8 @@ class Embedder:
         space = self._loader.text_space
         if space is None or not rows:
             return
+        self._loader.find_texts(rows)  # as for pictures
+        rows = [row for row in rows if row.text_vector is None]
         texts = list(dict.fromkeys(row.text for row in rows))
         with self._tally.time("encode_texts"):
             found = dict(zip(texts, _encode(self._encoder.encode_texts, texts), strict=True))

@@ -174,7 +174,7 @@ class Loader:
         with self.tally.time("store"):
             self._find_frames(rows)
             self._find_pictures([shot for row in rows for shot in row.undecoded])
-            self._find_texts([row for row in rows if row.text_vector is None])
+            self.find_texts([row for row in rows if row.text_vector is None])
             if self.words:
                 self.words.find([shot for row in rows for shot in self._unread(row)])
 
@@ -323,12 +323,17 @@ class Loader:
                         shot.frames = frames
             row.shots = _with_frames(row.shots)
 
-    def _find_texts(self, rows: Sequence[Row]) -> None:
+    def find_texts(self, rows: Sequence[Row]) -> None:
+        """Look up the vectors of texts in the store.
+
+        Args:
+            rows: without vectors of their texts; those that were found have them now.
+        """
         space = self.text_space
         if space is None or not rows:
             return
         for row in rows:
-            row.text = text_for_vector(row.product)
+            row.text = row.text or text_for_vector(row.product)
         found = self.store.get_many([self.text_key(row.text, space) for row in rows])
         for row, vector in zip(rows, found, strict=True):
             row.text_vector = vector

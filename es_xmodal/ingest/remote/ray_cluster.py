@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
@@ -23,7 +25,7 @@ _FRESH_S: Final = 5.0
 _LONGEST_REASON: Final = 300
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what matters comes as an exception
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
@@ -173,13 +175,14 @@ class RayCluster:
                 "_temp_dir": self._folder,
             }
         try:
-            self._ray.init(
-                address=address,
-                log_to_driver=False,
-                configure_logging=False,
-                logging_level=logging.ERROR,
-                **own,
-            )
+            with _nothing_on_stderr():
+                self._ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    logging_level=logging.ERROR,
+                    **own,
+                )
         except Exception as error:  # Ray raises what its parts raise
             self.close()
             what = "cannot be started on this machine" if own else f"no cluster answers at {address}"
@@ -187,6 +190,21 @@ class RayCluster:
                 f"Ray: {what}: {one_line(error)}",
                 hint="" if own else "`ray start --head` on one machine starts one, and tells its address",
             ) from error
+
+
+@contextmanager
+def _nothing_on_stderr() -> Iterator[None]:
+    """Ray's C++ side announces its log level on standard error before any level counts."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def one_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ same whenever Ray has to repeat a part of it, and what a lost machine had in han
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 import queue
 import threading
@@ -51,7 +52,6 @@ class RayPool:
         self._packages: dict[int, Any] = {}
         self._desk: Any = ray.remote(num_cpus=0)(Desk).options(**cluster.beside_the_driver()).remote()
         self._thread = threading.Thread(target=self._collect, args=(recipe,), name="ray-answers", daemon=True)
-        self._thread.start()
 
     @property
     def depth(self) -> int:
@@ -60,6 +60,8 @@ class RayPool:
 
     def send(self, number: int, package: bytes) -> None:
         """See `Workers`."""
+        if not number:  # the first package: where there is none, no worker is started
+            self._thread.start()
         self._packages[number] = self._ray.put(package)
         # In a list: Ray would send what a bare reference means.
         self._desk.put.remote(number, [self._packages[number]])
@@ -88,7 +90,8 @@ class RayPool:
     def close(self) -> None:
         """See `Workers`."""
         self._desk.close.remote()
-        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_S)
         self._packages.clear()
 
     def _collect(self, recipe: Recipe) -> None:
@@ -179,6 +182,10 @@ def _stream(desk: Any, recipe: Recipe, machines: Machines) -> Iterator[Mapping[s
     from ray.data import ActorPoolStrategy, read_datasource
 
     numbers = read_datasource(_source(desk), override_num_blocks=1, num_cpus=0)
+    # Ray 2.59 gave this option another name and another place.
+    named = "max_concurrent_calls_per_actor" in inspect.signature(ActorPoolStrategy).parameters
+    in_pool = {"max_concurrent_calls_per_actor": IN_WORK} if named else {}
+    in_actor = {} if named else {"max_concurrency": IN_WORK}
     answers = numbers.map_batches(
         Embed,
         fn_constructor_kwargs={"desk": desk, "recipe": recipe, "threads": machines.cpus},
@@ -188,10 +195,11 @@ def _stream(desk: Any, recipe: Recipe, machines: Machines) -> Iterator[Mapping[s
             max_size=machines.most,
             max_tasks_in_flight_per_actor=ON_THE_WAY,
             enable_true_multi_threading=True,
+            **in_pool,
         ),
         num_cpus=machines.cpus,
         num_gpus=machines.gpus,
-        max_concurrency=IN_WORK,
+        **in_actor,
     )
     context = answers.context
     context.target_max_block_size = 1  # each number, and each answer, on its way as soon as it is there
