@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("es_xmodal.cli.encode:encode", "Print the vectors of texts and pictures."),
     "export": ("es_xmodal.cli.export:export", "Write an encoder as ONNX, to run without torch."),
     "index": ("es_xmodal.cli.index:index", "List, check, swap, roll back and drop indices."),
+    "store": ("es_xmodal.cli.store:store", "Look after the stored vectors: size, what may go, checksums."),
     "doctor": ("es_xmodal.cli.doctor:doctor", "Say what the cluster can do and what is wrong with an index."),
     "bench": ("es_xmodal.cli.bench:bench", "Measure kinds of vector index on the shop's own vectors."),
     "serve": ("es_xmodal.cli.serve:serve", "Search over HTTP, for shops in any language."),

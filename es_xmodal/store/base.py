@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from es_xmodal.errors import StoreError
 from es_xmodal.store.environment import Environment
-
-KEY_BYTES: Final = 32
+from es_xmodal.store.keys import KEY_BYTES
+from es_xmodal.store.ledger import Ledger
 
 T = TypeVar("T")
 _Self = TypeVar("_Self", bound="Store")
@@ -35,6 +35,7 @@ class Store:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._ledger = Ledger(environment)
 
     @classmethod
     def open(cls: type[_Self], path: Path) -> _Self:
@@ -54,6 +55,7 @@ class Store:
         Raises:
             StoreError: what waited could not be written.
         """
+        self._ledger.flush()
         self._environment.close()
 
     def __enter__(self: _Self) -> _Self:

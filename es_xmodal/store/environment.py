@@ -26,7 +26,22 @@ _RETRIES: Final = 64
 _SPARE_PAGES: Final = 16
 """LMDB may count pages at the end that it gave up again before it wrote them."""
 
+SIDE: Final = b"notes"
+"""Name of the second table; as a key it is shorter than any entry's."""
+_META_PAGES: Final = 2
+
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Space:
+    """How full the file of a store is."""
+
+    entries: int
+    disk_bytes: int
+    """Length of the file, as far as it was ever written."""
+    filled_bytes: int
+    """What entries and notes take of it; the rest is used again before the file grows."""
 
 
 @dataclass
@@ -34,6 +49,8 @@ class _Shared:
     """The one environment of a path in this process."""
 
     handle: Any
+    side: Any
+    """A second table, for notes about the entries of the first."""
     users: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -80,39 +97,84 @@ class Environment:
     """
 
     def __init__(self, path: Path) -> None:
-        with _as_store_error(path):
+        with as_store_error(path):
             path.mkdir(parents=True, exist_ok=True)
             self._path = path.resolve()
         self._closed = False
         self._shared = _acquire(self._path)
         self._pid = os.getpid()
 
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
+
+    def read(self, action: Callable[[Any, Any], _Result], *, buffers: bool = False) -> _Result:
+        """Look at one state of the store.
+
+        Args:
+            action: gets a transaction and the second table; it must be short, because nothing that is deleted
+                meanwhile gives its room back, and it may be called again.
+            buffers: values are views, so that what is not looked at is not read; none may outlive the action.
+
+        Returns:
+            What the action returns.
+        """
+
+        def run(shared: _Shared) -> _Result:
+            with shared.handle.begin(buffers=buffers) as transaction:
+                return action(transaction, shared.side)
+
+        return self._run(run)
+
+    def write(self, action: Callable[[Any, Any], _Result]) -> _Result:
+        """Change the store: everything that the action does, or nothing.
+
+        Args:
+            action: gets a transaction and the second table; it may be called again.
+
+        Returns:
+            What the action returns.
+        """
+
+        def run(shared: _Shared) -> _Result:
+            with shared.handle.begin(write=True) as transaction:
+                return action(transaction, shared.side)
+
+        return self._run(run)
+
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the value of each key, or None, all from one state of the store."""
-
-        def read(handle: Any) -> list[bytes | None]:
-            with handle.begin() as transaction:
-                return [transaction.get(key) for key in keys]
-
-        return self._run(read)
+        return self.read(lambda transaction, _: [transaction.get(key) for key in keys])
 
     def put_many(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Write all items or, where that fails, none."""
 
-        def write(handle: Any) -> None:
-            with handle.begin(write=True) as transaction:
-                for key, value in items:
-                    transaction.put(key, value)
+        def put(transaction: Any, _: Any) -> None:
+            for key, value in items:
+                transaction.put(key, value)
 
-        self._run(write)
+        self.write(put)
 
     def stats(self) -> tuple[int, int]:
-        """Return the number of entries and the bytes on disk in use."""
+        """Return the number of entries and the bytes on disk that are or were in use."""
+        space = self.space()
+        return space.entries, space.disk_bytes
 
-        def count(handle: Any) -> tuple[int, int]:
-            with handle.begin() as transaction:
-                state = transaction.stat()
-            return int(state["entries"]), int(state["psize"] * (handle.info()["last_pgno"] + 1))
+    def space(self) -> Space:
+        """Return how full the file is."""
+
+        def count(shared: _Shared) -> Space:
+            with shared.handle.begin() as transaction:
+                tables = [transaction.stat(), transaction.stat(shared.side)]
+            page = tables[0]["psize"]
+            kinds = ("branch_pages", "leaf_pages", "overflow_pages")
+            pages = sum(table[kind] for table in tables for kind in kinds)
+            return Space(
+                entries=int(tables[0]["entries"]) - 1,  # the second table is an entry of the first
+                disk_bytes=int(page * (shared.handle.info()["last_pgno"] + 1)),
+                filled_bytes=int(page * (pages + _META_PAGES)),
+            )
 
         return self._run(count)
 
@@ -124,17 +186,17 @@ class Environment:
         if self._pid == os.getpid():
             _release(self._path, self._shared)
 
-    def _run(self, action: Callable[[Any], _Result]) -> _Result:
+    def _run(self, action: Callable[[_Shared], _Result]) -> _Result:
         import lmdb
 
         if self._closed:
             raise StoreError(f"the vector store {self._path} is closed")
         self._follow_fork()
         shared = self._shared
-        with shared.lock, _as_store_error(self._path):
+        with shared.lock, as_store_error(self._path):
             for _ in range(_RETRIES):
                 try:
-                    return action(shared.handle)
+                    return action(shared)
                 except lmdb.MapResizedError:
                     shared.handle.set_mapsize(0)  # take over the size that another process gave it
                 except lmdb.MapFullError:
@@ -154,7 +216,7 @@ def _acquire(path: Path) -> _Shared:
             stale = _inherited.pop(path, None)
             if stale is not None:
                 stale.handle.close()
-            shared = _registry[path] = _Shared(_opened(path))
+            shared = _registry[path] = _Shared(*_opened(path))
         shared.users += 1
         return shared
 
@@ -168,10 +230,16 @@ def _release(path: Path, shared: _Shared) -> None:
                 shared.handle.close()
 
 
-def _opened(path: Path) -> Any:
+def is_open(path: Path) -> bool:
+    """Whether this process has the store in this folder open."""
+    with _registry_lock:
+        return path.resolve() in _registry
+
+
+def _opened(path: Path) -> tuple[Any, Any]:
     import lmdb
 
-    with _as_store_error(path):
+    with as_store_error(path):
         for _ in range(_RETRIES):
             try:
                 _check_not_cut_off(path / "data.mdb")
@@ -182,12 +250,27 @@ def _opened(path: Path) -> Any:
                     max_readers=_MAX_READERS,
                     metasync=False,
                     readahead=False,
+                    max_dbs=1,
                 )
             except lmdb.MapResizedError:
                 continue  # another process made it larger between this one's reading of the size and its use
             handle.reader_check()  # frees the places of processes that were killed
-            return handle
+            return handle, _second_table(handle)
     raise StoreError(f"the vector store {path} keeps changing its size")
+
+
+def _second_table(handle: Any) -> Any:
+    """Open it; it is made where an older version of this project made the store."""
+    import lmdb
+
+    for _ in range(_RETRIES):
+        try:
+            return handle.open_db(SIDE)
+        except lmdb.MapResizedError:
+            handle.set_mapsize(0)
+        except lmdb.MapFullError:
+            _grow(handle)
+    raise StoreError("the vector store keeps changing its size")
 
 
 def _check_not_cut_off(file: Path) -> None:
@@ -220,7 +303,7 @@ def _grow(handle: Any) -> None:
 
 
 @contextmanager
-def _as_store_error(path: Path) -> Iterator[None]:
+def as_store_error(path: Path) -> Iterator[None]:
     """Say in one line what LMDB or the system answered."""
     import lmdb
 

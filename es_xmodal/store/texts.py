@@ -7,8 +7,6 @@ another one.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import struct
 import zlib
@@ -17,6 +15,7 @@ from typing import Final
 
 from es_xmodal.errors import StoreError
 from es_xmodal.store.base import Store, check_keys
+from es_xmodal.store.keys import Key, Owner
 
 _log = logging.getLogger(__name__)
 
@@ -26,14 +25,14 @@ _VERSION: Final = 1
 _HEADER: Final = struct.Struct("<3sBII")
 
 
-def text_key(*, fingerprint: str, content: str) -> bytes:
+def text_key(*, fingerprint: str, content: str) -> Key:
     """Return the key of a text: 32 bytes.
 
     Args:
         fingerprint: of what read it.
         content: SHA-256 of the picture's bytes.
     """
-    return hashlib.sha256(json.dumps([fingerprint, "words", content]).encode("ascii")).digest()
+    return Key.of([fingerprint, "words", content], Owner(fingerprint=fingerprint, kind="words"))
 
 
 class TextStore(Store):
@@ -56,7 +55,7 @@ class TextStore(Store):
             StoreError: the store cannot be read.
         """
         check_keys(keys, of="store of texts")
-        values = self._environment.get_many(keys)
+        values = self._ledger.get_many(keys)
         return [
             None if value is None else _checked(key, value) for key, value in zip(keys, values, strict=True)
         ]
@@ -72,7 +71,12 @@ class TextStore(Store):
         """
         check_keys(items, of="store of texts")
         if items:
-            self._environment.put_many([(key, _packed(text)) for key, text in items.items()])
+            self._ledger.put_many([(key, _packed(text)) for key, text in items.items()])
+
+    @staticmethod
+    def is_whole(value: bytes) -> bool:
+        """Whether every bit of a stored value is as it was written."""
+        return _unpacked(value) is not None
 
     def count(self) -> int:
         """Return the number of texts.

@@ -8,8 +8,6 @@ that is killed leaves the last complete state behind.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import struct
 import zlib
@@ -21,6 +19,7 @@ import numpy as np
 
 from es_xmodal.errors import StoreError
 from es_xmodal.store.base import Store, check_keys
+from es_xmodal.store.keys import Key, Owner
 from es_xmodal.vectors import MAX_DIM, Vector
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ class StoreStats:
     used_bytes: int
 
 
-def vector_key(*, fingerprint: str, space: str, kind: Literal["picture", "text"], content: str) -> bytes:
+def vector_key(*, fingerprint: str, space: str, kind: Literal["picture", "text"], content: str) -> Key:
     """Return the key of a vector: 32 bytes.
 
     Args:
@@ -53,8 +52,7 @@ def vector_key(*, fingerprint: str, space: str, kind: Literal["picture", "text"]
         kind: what was embedded.
         content: SHA-256 of the picture's bytes, or the text itself.
     """
-    parts = json.dumps([fingerprint, space, kind, content])  # unambiguous, and ASCII even for lone surrogates
-    return hashlib.sha256(parts.encode("ascii")).digest()
+    return Key.of([fingerprint, space, kind, content], Owner(fingerprint=fingerprint, kind=kind))
 
 
 class VectorStore(Store):
@@ -78,7 +76,7 @@ class VectorStore(Store):
             StoreError: the store cannot be read.
         """
         check_keys(keys, of="vector store")
-        values = self._environment.get_many(keys)
+        values = self._ledger.get_many(keys)
         return [
             None if value is None else self._checked(key, value)
             for key, value in zip(keys, values, strict=True)
@@ -95,7 +93,7 @@ class VectorStore(Store):
         """
         check_keys(items, of="vector store")
         if items:
-            self._environment.put_many([(key, _packed(vector)) for key, vector in items.items()])
+            self._ledger.put_many([(key, _packed(vector)) for key, vector in items.items()])
 
     def stats(self) -> StoreStats:
         """Return how full the store is.
@@ -105,6 +103,11 @@ class VectorStore(Store):
         """
         entries, used_bytes = self._environment.stats()
         return StoreStats(entries=entries, used_bytes=used_bytes)
+
+    @staticmethod
+    def is_whole(value: bytes) -> bool:
+        """Whether every bit of a stored value is as it was written."""
+        return _unpacked(value) is not None
 
     def _checked(self, key: bytes, value: bytes) -> Vector | None:
         vector = _unpacked(value)
