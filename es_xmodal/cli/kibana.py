@@ -66,7 +66,7 @@ def export(out: Path, url: str | None, as_json: bool, **asked: Any) -> int:
     """
     from es_xmodal.kibana.export import to_ndjson
 
-    objects, notes = _objects(settings_for(url, audit_index=asked.pop("audit_index")), asked)
+    objects, notes = _objects(_settings(url, asked), asked)
     to_file = str(out) != "-"
     if to_file:
         try:
@@ -102,12 +102,18 @@ def import_command(
     from es_xmodal.kibana.client import import_objects
     from es_xmodal.kibana.export import to_ndjson
 
-    settings = settings_for(url, audit_index=asked.pop("audit_index"), kibana_url=kibana_url)
+    settings = _settings(url, asked, kibana_url=kibana_url)
     connection = _connection(settings)
     objects, notes = _objects(settings, asked)
     found = import_objects(connection, to_ndjson(objects), space=asked["space"], overwrite=overwrite)
     _report(found, as_json, notes)
     return 1 if found.failed else 0
+
+
+def _settings(url: str | None, asked: dict[str, Any], **given: Any) -> Settings:
+    """A named place where ingests are recorded says that they are."""
+    name = asked["audit_index"]
+    return settings_for(url, audit=True if name else None, audit_index=name, **given)
 
 
 def _objects(settings: Settings, asked: dict[str, Any]) -> tuple[list[SavedObject], list[str]]:
