@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 @click.option(
     "--images-root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(),
     help="Folder that the pictures' paths start from. [default: the working directory]",
 )
 @click.option(
@@ -60,9 +59,17 @@ if TYPE_CHECKING:
     metavar="TYPE|auto",
     help="Kind of vector index, such as int8_hnsw; auto: by size, server and licence. [default: auto]",
 )
+@click.option(
+    "--to",
+    "new",
+    metavar="NEW",
+    help="Enrich a copy of that name, for a mapping that cannot take the fields.",
+)
+@click.option("--swap", is_flag=True, help="INDEX is an alias: it stands for the copy when that is complete.")
+@click.option("--undo", is_flag=True, help="Take back what was written, as far as Elasticsearch allows.")
 @url_option
 @json_option
-def enrich(url: str | None, encoder: str | None, as_json: bool, **asked: Any) -> int:
+def enrich(url: str | None, encoder: str | None, as_json: bool, undo: bool, **asked: Any) -> int:
     """Add pictures and vectors to INDEX, an index (or an alias of one) that the shop already has, in place.
 
     Everything goes below the one field `es_xmodal` of the documents; the shop's own fields are not touched,
@@ -71,15 +78,24 @@ def enrich(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
 
     Exit code 1: done, and some documents or pictures did not make it; they stand in the rejects file.
     """
+    if undo:
+        return _undo(url, as_json, {**asked, "encoder": encoder})
+    if asked["swap"] and not asked["new"]:
+        raise SettingsError("--swap goes with --to NEW")
     from es_xmodal.app import ingest_parts
     from es_xmodal.cli.ingest import progress
+    from es_xmodal.enrich.beside import run_beside
     from es_xmodal.enrich.run import run_enrich
 
     settings = settings_for(url, encoder=encoder, vector_index=asked["vector_index"], ocr=False)
     options = _options(settings.vector_index, asked)
     with ExitStack() as stack:
-        parts = stack.enter_context(ingest_parts(settings, asked["images_root"]))
-        report = run_enrich(parts, options, on_progress=stack.enter_context(progress()))
+        parts = stack.enter_context(ingest_parts(settings, asked["images_root"] or Path()))
+        show = stack.enter_context(progress())
+        if asked["new"]:
+            report = run_beside(parts, options, asked["new"], swap=asked["swap"], on_progress=show)
+        else:
+            report = run_enrich(parts, options, on_progress=show)
     if as_json:
         echo_json(report.to_json())
     else:
@@ -87,8 +103,40 @@ def enrich(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
     return 0 if report.clean else 1
 
 
+def _undo(url: str | None, as_json: bool, asked: dict[str, Any]) -> int:
+    """What belongs to an enrichment alone has no effect here, so it is refused."""
+    idle = {
+        "maps": "--map",
+        "encoder": "--encoder",
+        "images_root": "--images-root",
+        "rejects": "--rejects",
+        "placeholders": "--placeholder",
+        "whole": "--all",
+        "since": "--since",
+        "since_field": "--since-field",
+        "vector_index": "--vector-index",
+        "new": "--to",
+        "swap": "--swap",
+    }
+    given = next((option for name, option in idle.items() if asked[name]), None)
+    if given:
+        raise SettingsError(f"--undo and {given} contradict each other")
+    from es_xmodal.cluster.client import connect
+    from es_xmodal.enrich.undo import run_undo
+
+    with connect(settings_for(url)) as client:
+        report = run_undo(client, asked["index"], docs_per_second=asked["docs_per_second"])
+    if as_json:
+        echo_json(report.to_json())
+        return 0
+    click.echo(f"{report.index}: {report.undone:,} documents are as they were before")
+    for one in report.left:
+        click.echo(f"what stays: {one}")
+    return 0
+
+
 def _options(vector_index: str, asked: dict[str, Any]) -> EnrichOptions:
-    from es_xmodal.cli.ingest import placeholder_hash
+    from es_xmodal.cli.layout_options import placeholder_hash
     from es_xmodal.enrich.options import EnrichOptions
 
     value, name = asked["since"], asked["since_field"]
@@ -120,7 +168,24 @@ def _print_report(report: EnrichReport) -> None:
     done = f"{report.enriched:,} of {report.documents:,} documents enriched"
     out.print(f"{report.index}: {done} ({report.seconds:.1f} s)")
     out.print("read as: " + ", ".join(f"{part}={path}" for part, path in report.paths.items()))
+    if report.copied_from:
+        _print_copy(report)
     print_shared(report.shared_pictures)
     if report.rejects_file:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejects_by_reason.items())
         click.echo(f"did not make it: {reasons}; see {report.rejects_file}", err=True)
+
+
+def _print_copy(report: EnrichReport) -> None:
+    click.echo(f"{report.copied:,} documents copied from {report.copied_from}")
+    if report.swapped:
+        click.echo(f"{report.swapped} → {report.index}; {report.copied_from} is left as it was")
+        return
+    add = f'{{"add": {{"index": "{report.index}", "alias": "{report.name}"}}}}'
+    if report.name == report.copied_from:
+        remove = f'{{"remove_index": {{"index": "{report.copied_from}"}}}}'
+        click.echo(f"to put it in the place of {report.name}, which deletes that:")
+    else:
+        remove = f'{{"remove": {{"index": "{report.copied_from}", "alias": "{report.name}"}}}}'
+        click.echo(f"to put it in the place of {report.copied_from}:")
+    click.echo(f'POST _aliases {{"actions": [{remove}, {add}]}}')

@@ -96,11 +96,7 @@ class Closure:
         Raises:
             ClusterError: the cluster cannot be reached or refuses.
         """
-        meta, _ = _look(self._client, self.index)
-        with cluster_errors(self._client, f"writing _meta of index {self.index}"):
-            self._client.indices.put_mapping(
-                index=self.index, meta={KEY: replace(meta, follows=follows).to_json()}
-            )
+        remember(self._client, self.index, follows)
 
     @property
     def swap_actions(self) -> list[dict[str, Any]]:
@@ -133,6 +129,21 @@ class Closure:
             _reopen(self._client, self.index, only=self._builder)
         except ClusterError as error:  # that must not hide why the run ended; the next run lifts the block
             _log.warning("the writers of %s are still held back: %s", self.index, error)
+
+
+def remember(client: Elasticsearch, index: str, follows: Follows) -> None:
+    """Note in an index up to where it holds what is written to another one.
+
+    Args:
+        client: see `connect`.
+        index: physical name.
+        follows: what it is to say of itself.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    meta, _ = _look(client, index)
+    _put(client, replace(meta, follows=follows))
 
 
 def is_blocked(client: Elasticsearch, index: str) -> bool:
@@ -193,8 +204,12 @@ def _look(client: Elasticsearch, index: str) -> tuple[IndexMeta, bool]:
 
 def _write(client: Elasticsearch, index: str, closed: Closed | None) -> None:
     meta, _ = _look(client, index)
-    with cluster_errors(client, f"writing _meta of index {index}"):
-        client.indices.put_mapping(index=index, meta={KEY: replace(meta, closed=closed).to_json()})
+    _put(client, replace(meta, closed=closed))
+
+
+def _put(client: Elasticsearch, meta: IndexMeta) -> None:
+    with cluster_errors(client, f"writing _meta of index {meta.index}"):
+        client.indices.put_mapping(index=meta.index, meta={KEY: meta.to_json()})
 
 
 def _reopen(client: Elasticsearch, index: str, *, only: Builder | None = None) -> None:

@@ -18,6 +18,14 @@ class Brought:
     held_back_s: float = 0.0
     """How long the writers of the serving version waited."""
 
+    @property
+    def line(self) -> str:
+        """The same in words."""
+        return (
+            f"brought over: {self.written} documents, {self.deleted} deletions, {self.rejected} rejected;"
+            f" writers waited {self.held_back_s:.1f} s"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values only."""
         return {

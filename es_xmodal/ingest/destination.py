@@ -64,6 +64,8 @@ class Destination(ABC):
     """Physical name of a half-built index that is gone on with; None: there was none."""
     followed: str | None = None
     """Physical name of the version that served when the new one was begun; None: there was none."""
+    held_back: str | None = None
+    """Why a new version that is complete does not serve."""
     brought: Brought | None = None
     """What was written to that one meanwhile, and was brought over."""
     door: Door | None = None
@@ -198,7 +200,8 @@ class NewVersion(Destination):
             self._build.complete, counts={"without_image": tally["without_image"]}, calibration=calibration
         )
         follower = self._follower(rejects)
-        if not self._options.swap:
+        self.held_back = self._loss(tally)
+        if self.held_back or not self._options.swap:
             if follower is not None:
                 follower.catch_up(until=0)
                 self.brought = follower.brought
@@ -208,6 +211,16 @@ class NewVersion(Destination):
             done(follows=None)
             return self._build.prune(keep=self._options.keep, replaced=self._build.serve())
         return self._take_the_place(follower, done)
+
+    def _loss(self, tally: Tally) -> str | None:
+        """A wrong folder of pictures must not cost an index its pictures: it is not asked for in vain."""
+        lost, used = tally["failed_pictures"], tally["encoded_images"] + tally["reused_vectors"]
+        if not self._options.from_index or lost <= used:
+            return None
+        return (
+            f"{lost} pictures cannot be read, so that {self._build.index} would show less than what serves;"
+            " is --images-root right?"
+        )
 
     def _take_the_place(self, follower: Follower, done: Callable[..., None]) -> Finished:
         def swap(follows: Follows, closure: Closure) -> None:

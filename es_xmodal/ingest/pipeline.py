@@ -135,6 +135,7 @@ class _Run:
             shared_pictures=self._shared.found(),
             not_deleted=self._not_deleted,
             serves=done.serves,
+            held_back=destination.held_back,
             brought=destination.brought,
         )
 

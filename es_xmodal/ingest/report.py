@@ -152,13 +152,16 @@ class IngestReport:
 
     serves: bool = True
     """Whether searches reach what was written; False: it waits for `index swap`."""
+    held_back: str | None = None
+    """Why a new version was not swapped although it is complete; None: it was, or it was not asked for."""
     brought: Brought | None = None
     """What was written to the serving version while a new one was built, and was brought over."""
 
     @property
     def clean(self) -> bool:
         """Whether every row and every picture made it, and everything that was to go is gone."""
-        return not self.rejects_by_reason and self.not_deleted is None
+        done = self.not_deleted is None and self.held_back is None
+        return done and not self.rejects_by_reason
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as one JSON object.
@@ -185,6 +188,7 @@ class IngestReport:
             "vectors": self.vectors.to_json(),
             "vector_index": self.vector_index.to_json() if self.vector_index else None,
             "serves": self.serves,
+            "held_back": self.held_back,
             "brought": self.brought.to_json() if self.brought else None,
             "audit": self.audit.to_json() if self.audit else None,
         }
