@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,7 +80,8 @@ def test_every_object_has_the_shape_of_its_type(changes: dict[str, Any]) -> None
 def test_the_shapes_are_strict() -> None:
     """A test that refuses nothing would prove nothing."""
     good = build_objects(wish(), STAGES)
-    for changes in ({"colour": "red"}, {"fieldFormatMap": {}}, {"title": None}):
+    broken: list[dict[str, Any]] = [{"colour": "red"}, {"fieldFormatMap": {}}, {"title": None}]
+    for changes in broken:
         bad = {**good[0], "attributes": {**good[0]["attributes"], **changes}}
         with pytest.raises(ValidationError):
             read_export(to_ndjson([bad]))
