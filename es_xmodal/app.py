@@ -35,6 +35,7 @@ from es_xmodal.text.analyzer import Analyzer
 from es_xmodal.text.options import TextOptions
 
 if TYPE_CHECKING:
+    from es_xmodal.index.target import Target
     from es_xmodal.ingest.pipeline import Parts
     from es_xmodal.ingest.remote.package import Again
     from es_xmodal.ingest.words import OcrParts
@@ -90,10 +91,14 @@ def encoder_of_index(settings: Settings, spec: str) -> Encoder:
     try:
         return make_encoder(settings, spec)
     except (EncoderError, EncoderServiceError) as error:
-        raise type(error)(
-            f"the encoder of the index, {spec}, cannot be loaded here: {error.message}",
-            hint="where it has another name on this machine, give that with --encoder SPEC",
-        ) from error
+        raise _not_here(spec, error) from error
+
+
+def _not_here(spec: str, error: EncoderError | EncoderServiceError) -> EncoderError | EncoderServiceError:
+    return type(error)(
+        f"the encoder of the index, {spec}, cannot be loaded here: {error.message}",
+        hint="where it has another name on this machine, give that with --encoder SPEC",
+    )
 
 
 def load_profile(path: Path) -> Profile:
@@ -165,6 +170,55 @@ def _again(settings: Settings) -> Again:
         encoder=partial(load_again, settings.encoder, encoder_options(settings)),
         reader=partial(load_reader, engines=CORES_A_WORKER) if settings.ocr else None,
     )
+
+
+def analyzer_of_index(settings: Settings, fingerprint: str, *dictionaries: Path) -> Analyzer:
+    """Find the tokeniser that an index was built with: an index knows its dictionary's hash, not its words.
+
+    Args:
+        settings: its dictionary is tried first, then none.
+        fingerprint: of the tokeniser that is looked for.
+        dictionaries: further dictionaries to try.
+
+    Returns:
+        It; where none of them is, the one of the settings, which then does not fit.
+    """
+    own = make_analyzer(settings)
+    for path in (None, *dictionaries):
+        if own.fingerprint == fingerprint:
+            break
+        found = Analyzer(TextOptions(user_dictionary=path))
+        if found.fingerprint == fingerprint:
+            return found
+    return own
+
+
+@contextmanager
+def parts_of_version(
+    settings: Settings, target: Target, images_root: Path, *, encoder: str | None = None
+) -> Iterator[Parts]:
+    """Join what a version of an index was built with, so that rows can be added to it.
+
+    Args:
+        settings: as for `ingest_parts`, but for the encoder and whether words on pictures are read.
+        target: the version.
+        images_root: folder that the pictures' paths start from.
+        encoder: SPEC of its encoder on this machine, where that is another one.
+
+    Yields:
+        The parts.
+
+    Raises:
+        XModalError: see `ingest_parts`.
+    """
+    meta = target.meta
+    given = {"encoder": encoder or meta.encoder.spec, "ocr": meta.ocr is not None}
+    with ExitStack() as stack:
+        try:
+            parts = stack.enter_context(ingest_parts(settings.model_copy(update=given), images_root))
+        except EncoderError as error:
+            raise _not_here(meta.encoder.spec, error) from error
+        yield replace(parts, analyzer=analyzer_of_index(settings, meta.text_fingerprint))
 
 
 def picture_limits(settings: Settings) -> PictureLimits:

@@ -1,14 +1,24 @@
-"""`es-xmodal index list | check | swap | rollback | drop`."""
+"""`es-xmodal index list | check | rebuild | compare | swap | rollback | drop`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
+from es_xmodal.cli.common import (
+    F,
+    echo_json,
+    index_encoder_option,
+    index_option,
+    json_option,
+    settings_for,
+    url_option,
+)
+from es_xmodal.cli.rebuild import rebuild
 
 if TYPE_CHECKING:
     from es_xmodal.cluster.client import Client
@@ -18,7 +28,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def index() -> None:
-    """List, check, swap, roll back and drop the versions of an index."""
+    """List, check, rebuild, compare, swap, roll back and drop the versions of an index."""
+
+
+index.add_command(rebuild)
 
 
 @index.command("list")
@@ -28,14 +41,18 @@ def index() -> None:
 def list_command(name: str | None, url: str | None, as_json: bool) -> int:
     """List indices and their versions."""
     from es_xmodal.index.target import load_target
-    from es_xmodal.index.versions import list_names, list_versions
+    from es_xmodal.index.versions import list_names, list_versions, notes
 
     with _client(settings_for(url)) as client:
         names = [name] if name else list_names(client)
         found = {one: list_versions(client, one) for one in names}
         if name and not found[name]:
             load_target(client, name)  # says that there is none, and names the nearest
-    rows = [{"alias": alias, **_row(one)} for alias, versions in found.items() for one in versions]
+    rows = [
+        {"alias": alias, **_row(one), "note": note}
+        for alias, versions in found.items()
+        for one, note in zip(versions, notes(versions), strict=True)
+    ]
     if as_json:
         echo_json({"indices": rows})
     else:
@@ -69,35 +86,89 @@ def check(index: str, encoder: str | None, url: str | None, as_json: bool) -> in
     return 0 if all(one.ok for one in findings) else 1
 
 
+def _moving(command: F) -> F:
+    """Give a command the options of bringing over what was written meanwhile."""
+    for option in reversed(
+        (
+            click.option(
+                "--images-root",
+                type=click.Path(path_type=Path, exists=True, file_okay=False),
+                default=Path(),
+                help="Folder of the pictures, where products were edited meanwhile. [default: here]",
+            ),
+            click.option(
+                "--leave-edits",
+                is_flag=True,
+                help="Swap at once, without what was written since; no encoder is loaded.",
+            ),
+            index_encoder_option,
+            index_option,
+            url_option,
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @index.command()
-@click.argument("version")
-@index_option
-@url_option
-@json_option
-def swap(version: str, index: str, url: str | None, as_json: bool) -> int:
-    """Let VERSION (its name or number) serve."""
-    from es_xmodal.index.versions import find_version
-    from es_xmodal.index.versions import swap as swap_to
+@click.argument("version", required=False)
+@_moving
+def swap(version: str | None, **asked: Any) -> int:
+    """Let VERSION (its name or number; the newest that is complete) serve.
 
-    with _client(settings_for(url)) as client:
-        now = find_version(client, index, version).index
-        before = swap_to(client, index, now)
-    _say(as_json, f"{index} → {now}", {"alias": index, "before": before, "now": now})
-    return 0
+    What was written to the version that serves since the other one was built is brought over before.
+    """
+    from es_xmodal.index.versions import newest_other
+
+    return _move(lambda client, name: version or newest_other(client, name), **asked)
 
 
 @index.command()
-@index_option
-@url_option
-@json_option
-def rollback(index: str, url: str | None, as_json: bool) -> int:
-    """Let the complete version before the one that serves serve again."""
-    from es_xmodal.index.versions import rollback as roll_back
+@_moving
+def rollback(**asked: Any) -> int:
+    """Let the complete version before the one that serves serve again.
 
-    with _client(settings_for(url)) as client:
-        before, now = roll_back(client, index)
-    _say(as_json, f"{index} → {now} (was {before})", {"alias": index, "before": before, "now": now})
-    return 0
+    What was written since that one was replaced is brought over before.
+    """
+    from es_xmodal.index.versions import version_before
+
+    return _move(lambda client, name: version_before(client, name)[1], **asked)
+
+
+def _move(
+    choose: Callable[[Client, str], str],
+    *,
+    index: str,
+    url: str | None,
+    as_json: bool,
+    images_root: Path,
+    leave_edits: bool,
+    encoder: str | None,
+) -> int:
+    from es_xmodal.app import parts_of_version
+    from es_xmodal.ingest.swapping import move_alias
+
+    settings = settings_for(url)
+    with _client(settings) as client:
+        moved = move_alias(
+            client,
+            index,
+            choose(client, index),
+            parts_for=lambda target: parts_of_version(settings, target, images_root, encoder=encoder),
+            leave_edits=leave_edits,
+        )
+    was = f" (was {moved.before})" if moved.before else ""
+    _say(as_json, f"{index} → {moved.now}{was}", {"alias": index, **moved.to_json()})
+    if moved.brought and not as_json:
+        click.echo(moved.brought.line)
+    if moved.left != 0:
+        count = "nobody knows how many" if moved.left is None else moved.left
+        click.echo(f"left behind in {moved.before}: {count} operations", err=True)
+    if moved.rejects_file:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in (moved.rejects_by_reason or {}).items())
+        click.echo(f"did not make it: {reasons}; see {moved.rejects_file}", err=True)
+    return 1 if moved.rejects_file else 0
 
 
 @index.command()

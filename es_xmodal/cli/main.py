@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "encoders": ("es_xmodal.cli.encoders:encoders", "List the encoders, or say what one of them is."),
     "encode": ("es_xmodal.cli.encode:encode", "Print the vectors of texts and pictures."),
     "export": ("es_xmodal.cli.export:export", "Write an encoder as ONNX, to run without torch."),
-    "index": ("es_xmodal.cli.index:index", "List, check, swap, roll back and drop indices."),
+    "index": ("es_xmodal.cli.index:index", "List, check, rebuild, compare, swap and roll back indices."),
     "store": ("es_xmodal.cli.store:store", "Look after the stored vectors: size, what may go, checksums."),
     "doctor": ("es_xmodal.cli.doctor:doctor", "Say what the cluster can do and what is wrong with an index."),
     "bench": ("es_xmodal.cli.bench:bench", "Measure kinds of vector index on the shop's own vectors."),

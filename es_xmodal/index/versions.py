@@ -243,6 +243,51 @@ def rollback(client: Elasticsearch, name: str) -> tuple[str, str]:
     return now, earlier
 
 
+def newest_other(client: Elasticsearch, name: str) -> str:
+    """Return the newest complete version beside the one that serves.
+
+    Args:
+        client: see `connect`.
+        name: the alias.
+
+    Returns:
+        Its physical name.
+
+    Raises:
+        IndexStateError: there is none.
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    versions = list_versions(client, name)
+    others = [one for one in versions if one.state == "complete" and not one.serving]
+    if not others:
+        raise IndexStateError(
+            f"there is no complete version of {name} beside the one that serves",
+            hint="build one with `es-xmodal index rebuild --no-swap` or `ingest --rebuild --no-swap`",
+        )
+    return others[-1].index
+
+
+def notes(versions: Sequence[Version]) -> list[str | None]:
+    """Say of each version what a person should know of it beside its state.
+
+    Args:
+        versions: of one alias, oldest first.
+
+    Returns:
+        One line for each, or None.
+    """
+    serving = max((one.number or 0 for one in versions if one.serving), default=0)
+    return [_note(one, serving) for one in versions]
+
+
+def _note(one: Version, serving: int) -> str | None:
+    if one.meta is not None and one.meta.closed is not None:
+        return "writers wait: another version takes its place"
+    if one.state != "complete" or one.serving or one.number is None:
+        return None
+    return "waits for `index swap`" if one.number > serving else "`index rollback` may go here"
+
+
 def find_version(client: Elasticsearch, name: str, version: str) -> Version:
     """Return one version of an alias.
 
