@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from es_xmodal.cli.common import echo_json, index_option, json_option, rename_pair, settings_for, url_option
+from es_xmodal.cli.layout_options import combining_wish, layout_options, placeholder_hash
 from es_xmodal.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -40,49 +40,9 @@ _SHOWN = ("indexed", "updated", "unchanged", "rejected", "deleted", "encoded_ima
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of what did not make it. [default: CATALOG.rejects.jsonl here]",
 )
-@click.option(
-    "--pictures",
-    type=click.Choice(["best", "mean"]),
-    help="Of a product with several: the best match counts, or their mean. [default: best]",
-)
-@click.option(
-    "--role-weight", "roles", multiple=True, metavar="ROLE=W", help="detail=.5; 0: shown, not searched."
-)
-@click.option(
-    "--fuse",
-    type=click.Choice(["none", "add", "concat"]),
-    help="One vector for text and pictures of a product. [default: none]",
-)
-@click.option("--text-share", type=float, metavar="S", help="The text's part in it. [default: 0.5]")
-@click.option(
-    "--similarity",
-    type=click.Choice(["cosine", "dot_product", "l2_norm"]),
-    help="Of the vector fields. [default: the encoder's, cosine]",
-)
-@click.option(
-    "--vector-index",
-    metavar="TYPE|auto",
-    help="Kind of vector index, such as int8_hnsw; auto: by size, server and licence. [default: auto]",
-)
-@click.option(
-    "--expect", type=click.IntRange(1), metavar="N", help="Products in the end, where auto cannot know."
-)
-@click.option(
-    "--ocr/--no-ocr",
-    default=None,
-    help="Read the words on pictures too; photos then find by them. [default: no; extra `ocr`]",
-)
-@click.option(
-    "--placeholder",
-    "placeholders",
-    multiple=True,
-    metavar="FILE|SHA256",
-    help="A picture that shows no product, such as `no image`; it counts as none.",
-)
+@layout_options
 @click.option("--rebuild", is_flag=True, help="Build a new version beside the old one, then swap.")
-@click.option("--shards", type=click.IntRange(1, 1024), help="Of a new index. [default: 1]")
-@click.option("--replicas", type=click.IntRange(0, 32), help="[default: one where there is a node for it]")
-@click.option("--keep", type=click.IntRange(1), default=2, show_default=True, help="Versions to keep.")
+@click.option("--no-swap", is_flag=True, help="With --rebuild: let it wait for `index swap`.")
 @click.option("--update", is_flag=True, help="Rows are partial: an id and the fields that change.")
 @click.option("--delete-missing", is_flag=True, help="Delete products that the catalogue does not name.")
 @click.option(
@@ -142,7 +102,7 @@ def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
     if as_json:
         echo_json(report.to_json())
     else:
-        _print_report(report)
+        print_report(report)
     return 0 if report.clean else 1
 
 
@@ -162,9 +122,10 @@ def _options(settings: Settings, asked: dict[str, Any]) -> Any:
         renames=dict(rename_pair(one) for one in asked["maps"]),
         rejects=asked["rejects"],
         rebuild=asked["rebuild"],
+        swap=not asked["no_swap"],
         vector_index=settings.vector_index,
         expect=asked["expect"],
-        combining=_combining(settings, asked),
+        combining=combining_wish(settings, asked),
         shards=asked["shards"],
         replicas=asked["replicas"],
         keep=asked["keep"],
@@ -188,44 +149,6 @@ def _ray(asked: dict[str, Any]) -> Any:
         if value is not None:
             raise SettingsError(f"--ray-{name} has no effect without --engine ray")
     return None
-
-
-def _combining(settings: Settings, asked: dict[str, Any]) -> Any:
-    from es_xmodal.index.combining import CombiningWish
-
-    roles = dict(_role(one) for one in asked["roles"])
-    return CombiningWish(
-        pictures=asked["pictures"] or settings.pictures,
-        fuse=asked["fuse"] or settings.fuse,
-        text_share=settings.text_share if asked["text_share"] is None else asked["text_share"],
-        similarity=asked["similarity"] or settings.similarity,
-        role_weights=roles or settings.role_weights,
-    )
-
-
-def placeholder_hash(text: str) -> str:
-    """The content hash of a picture that is named by its hash or by a file."""
-    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        return text.lower()
-    from es_xmodal.media.picture import content_hash
-
-    try:
-        return content_hash(Path(text).read_bytes())
-    except OSError as error:
-        raise SettingsError(
-            f"--placeholder {text!r} cannot be read: {error.strerror or error}",
-            hint="give a picture file, or the SHA-256 that the ingest's report names",
-        ) from None
-
-
-def _role(text: str) -> tuple[str, float]:
-    role, sign, weight = text.rpartition("=")
-    try:
-        return role.strip().lower(), float(weight if sign else "?")
-    except ValueError:
-        raise SettingsError(
-            f"--role-weight {text!r} is no pair", hint="write --role-weight detail=.5"
-        ) from None
 
 
 @contextmanager
@@ -261,7 +184,7 @@ def print_shared(pictures: Iterable[SharedPicture]) -> None:
         )
 
 
-def _print_report(report: IngestReport) -> None:
+def print_report(report: IngestReport) -> None:
     """The numbers that a person looks for; nothing that stood in the catalogue is printed."""
     from es_xmodal.cli.render import console, counts_table
     from es_xmodal.index.combining import Combining
@@ -270,10 +193,20 @@ def _print_report(report: IngestReport) -> None:
     out = console()
     out.print(counts_table(report.counts, always=("read", "indexed", "rejected")))
     what = "a new version" if report.rebuilt else "brought up to date"
+    arrow = "→" if report.serves else "stays, beside it waits"
     if report.index is None:
         out.print(f"not one row could be indexed, so {report.alias} is left as it was")
     else:
-        out.print(f"{report.alias} → {report.index} ({what}, {report.seconds:.1f} s)")
+        out.print(f"{report.alias} {arrow} {report.index} ({what}, {report.seconds:.1f} s)")
+    if report.brought:
+        out.print(report.brought.line)
+    if report.held_back:
+        click.echo(f"not swapped: {report.held_back}", err=True)
+    if not report.serves:
+        out.print(
+            f"`es-xmodal index compare --index {report.alias}` compares it with what serves,"
+            f" `es-xmodal index swap --index {report.alias}` lets it serve"
+        )
     if report.vector_index is not None:
         out.print(f"vector index: {report.vector_index.type} ({report.vector_index.reason})")
     if report.vectors != Combining():
