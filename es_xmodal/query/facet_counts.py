@@ -12,6 +12,8 @@ PARTS = 5
 """Ranges that are made of a number where none are given, about."""
 FEW = 10
 """Values of an attribute that are told beside its name; so many may be all different."""
+LONG = 40
+"""Characters of a value on average beyond which an attribute is a text to read, nothing to choose."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,16 +105,19 @@ def _counts(one: PlannedFacet, aggregation: Mapping[str, Any]) -> FacetCounts:
 def _attributes(one: PlannedFacet, within: Mapping[str, Any]) -> FacetCounts:
     """Which attributes there are, the one that most products have first.
 
-    Where all have the same value, or nearly each one its own (a number, a text), there is nothing to choose.
+    There is nothing to choose where all have the same value, one product alone has any, nearly each has its
+    own (a number), or the values are whole texts.
     """
     counted = within["values"]
-    spelt = _spellings(one, within.get("spelt", {}))
+    names, texts = _spellings(one, within.get("spelt", {}))
+    odd = [name for name in names if "=" in name]
     named: dict[str, list[tuple[str, int]]] = {}
     for bucket in counted["buckets"]:
-        name, _, value = str(bucket["key"]).partition("=")
-        named.setdefault(name, []).append((value, int(bucket["doc_count"])))
+        key = str(bucket["key"])
+        name = next((name for name in odd if key.startswith(f"{name}=")), key.partition("=")[0])
+        named.setdefault(name, []).append((key[len(name) + 1 :], int(bucket["doc_count"])))
     found = [
-        _attribute(name, values, spelt)
+        _attribute(names.get(name, name), [(texts.get((name, text), text), count) for text, count in values])
         for name, values in named.items()
         if _chooses(values, int(within["doc_count"]))
     ]
@@ -127,30 +132,34 @@ def _attributes(one: PlannedFacet, within: Mapping[str, Any]) -> FacetCounts:
 
 def _chooses(values: Sequence[tuple[str, int]], products: int) -> bool:
     given = sum(count for _, count in values)
+    if sum(len(value) * count for value, count in values) > LONG * given:
+        return False
     if len(values) == 1:
-        return given < products
+        return 1 < given < products
     return len(values) <= FEW or 2 * len(values) <= given
 
 
-def _attribute(name: str, values: Sequence[tuple[str, int]], spelt: Mapping[str, str]) -> FacetValue:
+def _attribute(name: str, values: Sequence[tuple[str, int]]) -> FacetValue:
     given = sum(count for _, count in values)
-    shown = tuple(
-        FacetValue(value=spelt.get(f"{name}={value}", value), count=count) for value, count in values[:FEW]
+    shown = tuple(FacetValue(value=text, count=count) for text, count in values[:FEW])
+    return FacetValue(
+        value=name, count=given, values=shown, other=given - sum(value.count for value in shown)
     )
-    rest = given - sum(one.count for one in shown)
-    return FacetValue(value=spelt.get(name, name), count=given, values=shown, other=rest)
 
 
-def _spellings(one: PlannedFacet, top: Mapping[str, Any]) -> dict[str, str]:
-    """`name`, and `name=value`, in lower case, to the attribute's name and value as the shop spells them."""
-    found: dict[str, str] = {}
+def _spellings(
+    one: PlannedFacet, top: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+    """Attributes, and pairs of attribute and value, in lower case, to how the shop spells name and value."""
+    names: dict[str, str] = {}
+    texts: dict[tuple[str, str], str] = {}
     for hit in top.get("hits", {}).get("hits", []):
         attributes: Mapping[str, Any] = one.names.inside(hit["_source"]).get("attributes") or {}
-        for name, texts in attributes.items():
-            found.setdefault(name.lower(), name)
-            for text in _many(texts):
-                found.setdefault(f"{name}={text}".lower(), str(text))
-    return found
+        for name, values in attributes.items():
+            names.setdefault(name.lower(), name)
+            for text in map(str, _many(values)):
+                texts.setdefault((name.lower(), text.lower()), text)
+    return names, texts
 
 
 def _value(one: PlannedFacet, bucket: Mapping[str, Any]) -> str | bool:

@@ -9,11 +9,15 @@ from typing import Any
 from PIL import Image
 
 from tests.support.shops import COLOURS
+from tests.support.video import BLACK, BLUE, RED, video
 
 HOSTILE = '<img src=x onerror="window.__ran.push(1)"><script>window.__ran.push(2)</script>'
 HOSTILE_REF = 'images/"><img src=x onerror=window.__ran.push(4)>.png'
+HOSTILE_NAME = '<b onmouseover="window.__ran.push(9)">a=b|c!</b>'
+FILM = "images/film.mp4"
 BRANDS = ("Korvane", "Qu | Co", "Tallow")
 MUGS = 30
+SIZES = ("Small", "Large")
 
 
 def page_rows() -> list[dict[str, Any]]:
@@ -28,6 +32,11 @@ def page_rows() -> list[dict[str, Any]]:
             "category": ["Kitchen", "Mugs" if number % 2 else "Cups"],
             "price": 5 + number,
             "currency": "EUR",
+            "attributes": {
+                "main_colour": colours[number % 3].capitalize(),
+                "size": SIZES[number % 2],
+                **({HOSTILE_NAME: [HOSTILE, "plain"]} if number < 6 else {}),
+            },
             "url": f"https://shop.example/p/{number}",
             "images": [f"images/{colours[number % 3]}-{number}.png", f"images/other-{number}.png"],
         }
@@ -47,6 +56,18 @@ def page_rows() -> list[dict[str, Any]]:
             "images": [HOSTILE_REF],
         }
     )
+    rows.append(
+        {
+            "id": "filmed",
+            "title": "Spinning teapot, filmed",
+            "title_zh": "旋转茶壶 视频",
+            "brand": "Tallow",
+            "category": ["Kitchen"],
+            "price": 20,
+            "currency": "USD",
+            "images": [FILM],
+        }
+    )
     return rows
 
 
@@ -57,6 +78,9 @@ def write_page_shop(folder: Path) -> None:
         for number, row in enumerate(page_rows()):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             for place, ref in enumerate(row["images"]):
+                if ref == FILM:
+                    (folder / ref).write_bytes(video([BLACK, RED, BLUE], size=(320, 240), rate=5))
+                    continue
                 shade = COLOURS[list(COLOURS)[(number + place) % 3]]
                 picture = Image.new("RGB", (400, 300), shade)
                 picture.putpixel((0, 0), (number, place, 7))  # no two files are the same

@@ -262,10 +262,16 @@ def test_which_attributes_there_are() -> None:
     }
 
 
+def test_the_name_of_an_attribute_may_have_the_mark_between_name_and_value() -> None:
+    (one,) = attributes_of(9, ("a=b=c", 3), ("a=b=d=e", 2), one={"A=B": ["C", "D=E"]}).values
+    assert (one.value, [value.value for value in one.values]) == ("A=B", ["C", "D=E"])
+
+
 def test_attributes_that_tell_nothing_apart_are_left_out() -> None:
     serial = [(f"serial={number}", 1) for number in range(20)]
     many = [(f"many={number:02d}", 3) for number in range(20)]
-    found = attributes_of(20, ("all=yes", 20), ("some=yes", 12), *many, *serial)
+    texts = [(f"care={'wash warm and dry flat in the shade, ' * 2}{number}", 5) for number in range(3)]
+    found = attributes_of(20, ("all=yes", 20), ("some=yes", 12), ("one=x", 1), *many, *serial, *texts)
     assert [(one.value, one.count) for one in found.values] == [("many", 60), ("some", 12)]
     assert (len(found.values[0].values), found.values[0].other) == (10, 30)
 

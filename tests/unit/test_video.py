@@ -77,7 +77,7 @@ def test_a_frame_is_found_again_by_its_time(form: str, codec: str) -> None:
 
 
 def test_no_frame_of_bytes_that_are_broken(clip: bytes) -> None:
-    with pytest.raises(PictureError, match="^clip ") as caught:
+    with pytest.raises(PictureError, match=r"^clip ") as caught:
         video_frame(clip[:200], 0, source="clip")
     assert caught.value.code in ("broken", "truncated", "no_video")
 

@@ -7,7 +7,7 @@ import { facetGroups } from "./facets.js";
 import { failed, nothingFound, pictureGone, waits } from "./failure.js";
 import { picturesIn, prepared } from "./pictures.js";
 import { card, chips, countText, remember, skeletons, titleOfId } from "./results.js";
-import { BALANCED, asks, balances, baseWeights, body, chosen, nothing, read, write } from "./state.js";
+import { BALANCED, UNFILTERED, asks, balances, baseWeights, body, chosen, nothing, read, write } from "./state.js";
 import { currentLanguage, keep, kept, number, switchLanguage, t, translate } from "./text.js";
 
 const DEBOUNCE_MS = 120;
@@ -114,13 +114,20 @@ async function search() {
   if (running === mine) { running = null; busy(false); show(); }
 }
 
-/** An index may lack a field that is counted; then there are hits without counts. */
+const lacking = new Set(); // fields that this index does not count
+
+/** An index may lack a field that is counted; then there are hits without its counts. */
 async function withoutFacets(asked, signal) {
+  const facets = asked.facets.filter((one) => !lacking.has(one.replace(/@window$/, "")));
   try {
-    return await ask("/search", asked, pictures, signal);
+    return await ask("/search", { ...asked, facets }, pictures, signal);
   } catch (error) {
     if (!(error instanceof Failure) || !error.field.startsWith("facets")) throw error;
-    return ask("/search", { ...asked, facets: [] }, pictures, signal);
+    const refused = error.field.slice("facets.".length);
+    const known = facets.some((one) => one.replace(/@window$/, "") === refused);
+    if (!known) return ask("/search", { ...asked, facets: [] }, pictures, signal);
+    lacking.add(refused);
+    return withoutFacets(asked, signal);
   }
 }
 
@@ -180,6 +187,7 @@ const currency = () => pages.flatMap((page) => page.answer.hits).find((hit) => h
 function showAsked() {
   if (document.activeElement !== $("words") || !state.q) $("words").value = state.q;
   $("sort").value = state.sort;
+  $("fits").checked = state.fits;
   $("balance").value = String(state.balance);
   $("balance").setAttribute("aria-valuetext", balanceText());
   $("given").replaceChildren(...pictures.map((one, at) => el("li", {},
@@ -223,7 +231,7 @@ function show() {
   $("message").replaceChildren(...[
     failure ? failed(failure, { again: () => run(), drop: pictures.length ? () => givePictures([]) : null }) : null,
     lost && !failure ? pictureGone() : null,
-    first && !hits.length ? nothingFound() : null,
+    first && !hits.length ? nothingFound(waysOut()) : null,
   ].filter(Boolean));
   $("found").classList.toggle("failed", Boolean(failure) || lost);
   fillGrid(hits);
@@ -232,6 +240,15 @@ function show() {
   const says = first ? countText(first.total, hits.length, Boolean(pages[pages.length - 1].answer.cursor), first.took_ms) : ["", ""];
   $("count").replaceChildren(el("strong", {}, says[0]), " ", el("span", {}, says[1]));
   $("live").textContent = first ? `${says[0]}. ${t("shown", { n: number(hits.length) })}` : "";
+}
+
+/** What a person may do where nothing fits. */
+function waysOut() {
+  const on = (change) => () => { take(change); $("results").focus({ preventScroll: true }); };
+  return [
+    state.fits ? ["showAll", on({ fits: false })] : null,
+    chosen(state) ? ["unfilter", on(UNFILTERED)] : null,
+  ].filter(Boolean);
 }
 
 /** Cards that are shown already stay where they are, so that focus and pictures are not lost. */
@@ -250,6 +267,14 @@ function fillGrid(hits) {
   if (fresh.length !== same.length || fresh.some((one, at) => one !== same[at])) grid.replaceChildren(...fresh);
 }
 
+/** What an option stands for: two fields may have the same value. */
+const optionOf = (input) => JSON.stringify([input.name, input.closest("label").querySelector(".value").textContent]);
+
+function focusedOption() {
+  const input = document.activeElement?.closest?.("#facets input");
+  return input ? optionOf(input) : "";
+}
+
 function showSides(first) {
   const warnings = [...(first?.warnings || []), ...(pictures.length && first ? [t("pictureNotShared")] : [])];
   $("warnings").replaceChildren(...warnings.map((one) => el("p", {}, one)));
@@ -257,11 +282,10 @@ function showSides(first) {
   const made = chips(state, currency(), (change) => { take(change); $("results").focus({ preventScroll: true }); });
   $("chips").replaceChildren(...made);
   $("chips").hidden = !made.length;
-  const focused = document.activeElement?.closest?.("#facets label")?.querySelector(".value")?.textContent;
+  const focused = focusedOption();
   if (first || failure) $("facets").replaceChildren(...facetGroups(first?.facets || {}, state, currency(), (change) => take(change)));
   if (focused) {
-    [...$("facets").querySelectorAll("label")].find((one) => one.querySelector(".value").textContent === focused)
-      ?.querySelector("input").focus({ preventScroll: true });
+    [...$("facets").querySelectorAll("input")].find((one) => optionOf(one) === focused)?.focus({ preventScroll: true });
   }
   const count = chosen(state);
   $("filters-open").lastElementChild.textContent = count ? t("filtersN", { n: count }) : t("filters");
@@ -302,6 +326,7 @@ for (const id of ["file", "camera"]) {
   $(id).addEventListener("change", () => { addPictures([...$(id).files]); $(id).value = ""; });
 }
 $("sort").addEventListener("change", () => take({ sort: $("sort").value }));
+$("fits").addEventListener("change", () => take({ fits: $("fits").checked }));
 $("balance").addEventListener("input", () => take({ balance: Number($("balance").value) }, { replace: true, wait: DEBOUNCE_MS }));
 $("balance").addEventListener("dblclick", () => take({ balance: BALANCED }, { replace: true }));
 $("more").addEventListener("click", more);

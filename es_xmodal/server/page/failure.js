@@ -12,8 +12,10 @@ function panel(symbol, title, text, { alert = false, more = [] } = {}) {
     icon(symbol), el("h2", {}, title), el("p", {}, text), ...more);
 }
 
-export function nothingFound() {
-  return panel("none", t("none"), t("noneText"));
+/** The panel where nothing was found; `ways` are texts and what happens where one is chosen. */
+export function nothingFound(ways) {
+  const buttons = ways.map(([says, run]) => el("button", { type: "button", className: "primary", on: { click: run } }, t(says)));
+  return panel("none", t("none"), t("noneText"), { more: buttons.length ? [el("p", { className: "ways-out" }, ...buttons)] : [] });
 }
 
 export function pictureGone() {

@@ -1,7 +1,7 @@
 // The grid of products, and the chips of what was chosen.
 
 import { el, icon, marked, webAddress } from "./dom.js";
-import { ends } from "./state.js";
+import { UNFILTERED, ends, withValues } from "./state.js";
 import { currentLanguage, money, number, t } from "./text.js";
 
 const titles = new Map(); // products that were seen, for chips that name them
@@ -14,18 +14,31 @@ export function titleOf(source) {
 export function titleOfId(id) { return titles.get(id) || id; }
 export function remember(source) { titles.set(String(source.id), titleOf(source)); }
 
+/** An attribute's name as a heading: names of fields are written with underscores. */
+export function label(name) {
+  const text = name.replace(/_+/g, " ").trim() || name;
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+const FRAME = /#t=(\d+(?:\.\d+)?)$/;
+const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi)$/i;
+const SHOWN_AT_S = 1; // of a video of which no frame matched; many begin in black
+
 const refOf = (image) => String(typeof image === "object" && image ? image.ref ?? "" : image);
 
 /** Where the picture of a hit is shown from: the one that matched, else the first; and which one it is. */
 function pictureOf(hit, config) {
   const refs = (hit.source.images || []).map(refOf);
-  const at = Math.max(0, refs.indexOf(hit.best_image));
-  const shown = { at, all: refs.length, matched: Boolean(hit.best_image), src: "", set: "" };
+  const whole = refs.indexOf(hit.best_image); // a file may be named like a frame
+  const seconds = whole < 0 ? FRAME.exec(hit.best_image || "")?.[1] : undefined;
+  const at = Math.max(0, seconds === undefined ? whole : refs.indexOf(hit.best_image.replace(FRAME, "")));
+  const shown = { at, all: refs.length, matched: Boolean(hit.best_image), seconds, src: "", set: "" };
   const ref = refs[at];
   if (!ref) return shown;
   if (webAddress(ref)) shown.src = webAddress(ref);
   else if (config.pictures) {
-    const path = `/products/${encodeURIComponent(hit.id)}/images/${at}?side=`;
+    const time = seconds ?? (VIDEO.test(ref) ? SHOWN_AT_S : "");
+    const path = `/products/${encodeURIComponent(hit.id)}/images/${at}?${time === "" ? "" : `t=${time}&`}side=`;
     shown.src = `${path}320`;
     shown.set = `${path}320 1x, ${path}640 2x`;
   } else if (/^data:image\/(png|jpeg|webp|gif);/i.test(ref)) shown.src = ref;
@@ -49,12 +62,22 @@ function picture(hit, config) {
   if (shown.set) image.srcset = shown.set;
   image.src = shown.src;
   frame.append(image);
-  if (shown.matched && shown.all > 1) {
-    const says = t("matchedPicture", { n: shown.at + 1, all: shown.all });
+  const [short, says] = badge(shown);
+  if (short) {
     frame.append(el("span", { className: "badge", title: says },
-      el("span", { aria: { hidden: "true" } }, `${shown.at + 1} / ${shown.all}`), el("span", { className: "away" }, says)));
+      el("span", { aria: { hidden: "true" } }, short), el("span", { className: "away" }, says)));
   }
   return frame;
+}
+
+/** Which of the pictures, or which moment of a video, matched: in short and in words. */
+function badge({ at, all, matched, seconds }) {
+  if (seconds !== undefined) {
+    const whole = Math.floor(Number(seconds));
+    const time = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+    return [`▶ ${time}`, t("matchedFrame", { time })];
+  }
+  return matched && all > 1 ? [`${at + 1} / ${all}`, t("matchedPicture", { n: at + 1, all })] : ["", ""];
 }
 
 function marks(hit, name) {
@@ -94,7 +117,7 @@ export function card(hit, config, does) {
     el("div", { className: "text" },
       el("p", { className: "maker" }, ...brand),
       heading, some,
-      el("p", { className: "price" }, price,
+      el("p", { className: "price" }, price || null,
         hit.source.available === false ? el("span", { className: "absent" }, t("unavailable")) : null)),
     el("div", { className: "acts" },
       act("like", "likeOf", () => does.like(hit)),
@@ -131,12 +154,14 @@ export function chips(state, currency, take) {
   const found = [
     ...state.like.map((id) => chip(t("likeChip", { title: titleOfId(id) }), without("like", id), "liked")),
     ...state.minus.map((id) => chip(t("notLikeChip", { title: titleOfId(id) }), without("minus", id), "unliked")),
-    ...["category", "brand"].flatMap((name) => state[name].map((value) => chip(value, without(name, value)))),
+    ...["category", "brand", "currency"].flatMap((name) => state[name].map((value) => chip(value, without(name, value)))),
+    ...state.attributes.flatMap(({ name, values }) => values.map((value) => chip(t("attributeChip", { name: label(name), value }),
+      { attributes: withValues(state.attributes, name, values.filter((one) => one !== value)) }))),
   ];
   if (state.price) found.push(chip(rangeText(state.price, currency), { price: "" }));
   if (found.length > 1) {
     found.push(el("li", {}, el("button", { type: "button", className: "clear", on: {
-      click: () => take({ like: state.q || state.pictures ? [] : state.like, minus: [], brand: [], category: [], price: "" }),
+      click: () => take({ like: state.q || state.pictures ? [] : state.like, minus: [], ...UNFILTERED }),
     } }, t("clear"))));
   }
   return found;
