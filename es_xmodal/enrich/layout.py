@@ -208,8 +208,32 @@ def _has_identifier(paths: Mapping[str, str], kind: str) -> bool:
     return "identifiers" in paths or f"identifiers.{kind}" in paths
 
 
+def check_name_is_free(index: str, mappings: Mapping[str, Any]) -> None:
+    """Refuse where the shop has a field of its own under our name.
+
+    Args:
+        index: its name, for messages.
+        mappings: of the index.
+
+    Raises:
+        IndexStateError: it has; the error names both types.
+    """
+    there = (mappings.get("properties") or {}).get(OBJECT)
+    if there is None:
+        return
+    kind = str(there.get("type", "object"))
+    if kind == "object" and "row_hash" in (there.get("properties") or {}):
+        return
+    kind = "an object with fields of the shop" if kind == "object" else kind
+    raise IndexStateError(
+        f"index {index}: the shop has a field {OBJECT} of its own, as {kind}, where an object of our fields"
+        " would have to be",
+        hint="give that field another name in a new index, then enrich that",
+    )
+
+
 def check_room(index: str, mappings: Mapping[str, Any], layout: Layout) -> None:
-    """Refuse where the shop's mapping has something else under our name.
+    """Refuse where the mapping has something else under a name of ours.
 
     Args:
         index: its name, for messages.
@@ -219,28 +243,18 @@ def check_room(index: str, mappings: Mapping[str, Any], layout: Layout) -> None:
     Raises:
         IndexStateError: a field is of another type; the error names the field and both types.
     """
-    there = (mappings.get("properties") or {}).get(OBJECT)
-    if there is None:
-        return
-    if there.get("type", "object") != "object" or "properties" not in there:
-        if there.get("type", "object") != "object":
-            raise _clash(index, OBJECT, str(there["type"]), "object")
-        return
-    existing = dict(walk(there["properties"]))
+    check_name_is_free(index, mappings)
+    there = (mappings.get("properties") or {}).get(OBJECT) or {}
+    existing = dict(walk(there.get("properties") or {}))
     for name, one in walk(layout.properties):
         if name in existing and _kind(existing[name]) != _kind(one):
-            raise _clash(index, f"{OBJECT}.{name}", _kind(existing[name]), _kind(one))
+            raise IndexStateError(
+                f"index {index}: the field {OBJECT}.{name} is there as {_kind(existing[name])}, and"
+                f" {_kind(one)} is needed; a mapping cannot be changed",
+                hint="--to NEW makes an index beside it and copies the documents there",
+            )
 
 
 def _kind(one: Mapping[str, Any]) -> str:
     kind = str(one.get("type", "object"))
     return f"dense_vector of {one.get('dims')} dimensions" if kind == "dense_vector" else kind
-
-
-def _clash(index: str, name: str, there: str, ours: str) -> IndexStateError:
-    return IndexStateError(
-        f"index {index}: the field {name} is there already as {there}, and {OBJECT} needs it as {ours}",
-        hint="a mapping cannot be changed; --to NEW makes an index beside it"
-        if name != OBJECT
-        else "a mapping cannot be changed; rename that field in a new index of the shop's own",
-    )

@@ -110,11 +110,11 @@ def find_shop_index(client: Elasticsearch, name: str) -> ShopIndex:
     return ShopIndex(name=name, index=index, body=body)
 
 
-def check_writable(shop: ShopIndex) -> None:
-    """Refuse an index whose documents cannot be added to without loss.
+def check_open(shop: ShopIndex) -> None:
+    """Refuse an index that takes no writes.
 
     Raises:
-        IndexStateError: it is blocked, or its mapping keeps the documents only in part.
+        IndexStateError: it is blocked.
     """
     blocks = shop.settings.get("blocks") or {}
     closed = [name for name in _BLOCKS if str(blocks.get(name, "false")).lower() == "true"]
@@ -123,6 +123,14 @@ def check_writable(shop: ShopIndex) -> None:
             f"index {shop.index} is closed to writers by index.blocks.{closed[0]}",
             hint=f"set it to false (PUT {shop.index}/_settings), or use --to NEW",
         )
+
+
+def check_source(shop: ShopIndex) -> None:
+    """Refuse an index whose documents cannot be added to, or copied, without loss.
+
+    Raises:
+        IndexStateError: its mapping does not keep the documents, or only in part.
+    """
     source = shop.mappings.get("_source") or {}
     if source.get("enabled") is False:
         raise IndexStateError(

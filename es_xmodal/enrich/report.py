@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from es_xmodal.index.quantisation import Choice
@@ -32,6 +32,26 @@ class EnrichReport:
     rejects_file: str | None = None
     rejects_by_reason: Mapping[str, int] = field(default_factory=dict)
     shared_pictures: tuple[SharedPicture, ...] = ()
+    copied_from: str | None = None
+    """The index that `index` is a copy of; None: it is the shop's own."""
+    copied: int = 0
+    """Documents that were copied by this run."""
+    swapped: str | None = None
+    """The alias that stands for the copy from now on."""
+
+    def after(self, other: EnrichReport) -> EnrichReport:
+        """Return this report with the counters of an earlier one added."""
+        return replace(
+            self,
+            counts={name: count + other.counts[name] for name, count in self.counts.items()},
+            seconds=round(self.seconds + other.seconds, 3),
+            seconds_by_stage={
+                stage: round(spent + other.seconds_by_stage[stage], 3)
+                for stage, spent in self.seconds_by_stage.items()
+            },
+            rejects_by_reason=self.rejects_by_reason or other.rejects_by_reason,
+            rejects_file=self.rejects_file or other.rejects_file,
+        )
 
     @property
     def clean(self) -> bool:
@@ -54,6 +74,9 @@ class EnrichReport:
             "enriched": self.enriched,
             "map": dict(self.paths),
             "own_fields": dict(self.own),
+            "copied_from": self.copied_from,
+            "copied": self.copied,
+            "swapped": self.swapped,
             "vector_index": self.vector_index.to_json(),
             "rejects_file": self.rejects_file,
             "rejects_by_reason": dict(self.rejects_by_reason),

@@ -15,13 +15,15 @@ from es_xmodal.catalog.shop import pick, read_shop
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import search
 from es_xmodal.enrich.layout import Layout
+from es_xmodal.enrich.move import CHECKPOINT_S, ROUNDS
 from es_xmodal.enrich.options import EnrichOptions
 from es_xmodal.enrich.outcome import Enriched
 from es_xmodal.enrich.pace import Pace
 from es_xmodal.enrich.place import (
     ShopIndex,
     add_fields,
-    check_writable,
+    check_open,
+    check_source,
     find_shop_index,
     next_meta,
     plan_layout,
@@ -50,9 +52,6 @@ from es_xmodal.ingest.shared import SharedPictures
 from es_xmodal.ingest.video import Videos
 from es_xmodal.query.fields import OBJECT
 
-ROUNDS = 5
-"""How often a document is read again that the shop keeps writing."""
-CHECKPOINT_S = 20.0
 _TIMEOUT_S = 60.0
 
 OnProgress = Callable[[Tally], None]
@@ -86,7 +85,8 @@ def run_enrich(
     try:
         client = parts.client
         shop = find_shop_index(client, options.index)
-        check_writable(shop)
+        check_source(shop)
+        check_open(shop)
         info = parts.encoder.info
         layout, choice = plan_layout(
             client,

@@ -16,6 +16,9 @@ from es_xmodal.errors import ClusterError
 from es_xmodal.index.following import Marks
 from es_xmodal.query.fields import OBJECT
 
+Includes = Sequence[str] | Mapping[str, bool]
+"""Fields of `_source`; as a mapping, options of it."""
+
 PAGE = 256
 _KEEP_S = 600
 _TIMEOUT_S = 60.0
@@ -110,7 +113,7 @@ class Progress:
 
 
 def read_shard(
-    client: Elasticsearch, index: str, shard: int, query: Mapping[str, Any], includes: Sequence[str]
+    client: Elasticsearch, index: str, shard: int, query: Mapping[str, Any], includes: Includes
 ) -> Iterator[Seen]:
     """Read the documents of one shard that a query finds, each as it was when the reading began.
 
@@ -119,7 +122,7 @@ def read_shard(
         index: physical name.
         shard: its number.
         query: Query DSL.
-        includes: fields of `_source`.
+        includes: what is read of `_source`; empty: nothing.
 
     Yields:
         Documents, the one that was written first first.
@@ -133,7 +136,7 @@ def read_shard(
         "size": PAGE,
         "sort": [{"_seq_no": "asc"}],
         "seq_no_primary_term": True,
-        "_source": list(includes) or False,
+        "_source": includes or False,
         "track_total_hits": False,
         "pit": {"id": point, "keep_alive": f"{_KEEP_S}s"},
     }
@@ -148,7 +151,7 @@ def read_shard(
 
 
 def read_again(
-    client: Elasticsearch, index: str, documents: Sequence[Seen], includes: Sequence[str]
+    client: Elasticsearch, index: str, documents: Sequence[Seen], includes: Includes
 ) -> dict[str, Seen | None]:
     """Read documents as they are now.
 
@@ -156,7 +159,7 @@ def read_again(
         client: see `connect`.
         index: physical name.
         documents: as they were read before.
-        includes: fields of `_source`.
+        includes: what is read of `_source`.
 
     Returns:
         Id to document; None: it is gone.
@@ -164,10 +167,13 @@ def read_again(
     Raises:
         ClusterError: the cluster cannot be reached or refuses.
     """
-    asked = [{"_id": one.id, **({"routing": one.routing} if one.routing else {})} for one in documents]
+    asked = [
+        {"_id": one.id, "_source": includes or False, **({"routing": one.routing} if one.routing else {})}
+        for one in documents
+    ]
     shards = {one.id: one.shard for one in documents}
     with cluster_errors(client, f"reading documents of {index} again"):
-        found = client.mget(index=index, docs=asked, source_includes=list(includes)).body["docs"]
+        found = client.mget(index=index, docs=asked).body["docs"]
     return {one["_id"]: _seen(one, shards[one["_id"]]) if one.get("found") else None for one in found}
 
 

@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from elasticsearch import Elasticsearch
 
+from es_xmodal.enrich.beside import run_beside
+from es_xmodal.enrich.options import EnrichOptions
 from es_xmodal.enrich.report import EnrichReport
+from es_xmodal.enrich.undo import run_undo
+from es_xmodal.errors import ForeignIndexError, IndexStateError
 from es_xmodal.query.facets import parse_facet
 from es_xmodal.query.filters import parse_filter
 from es_xmodal.query.model import Query
 from es_xmodal.query.order import parse_sort
 from es_xmodal.search.engine import Searcher
+from tests.support.encoders import HashEncoder
 from tests.support.enriching import (
+    MAP,
     answers,
     draw_colour,
     enrich_shop,
     make_shop,
     merge,
     shop_client,
+    shop_mapping,
 )
-from tests.support.ingesting import documents
+from tests.support.ingesting import documents, parts_for
 from tests.support.shops import searcher
 
 pytestmark = pytest.mark.integration
 
 COUNT = 40
+ROOT = Path(__file__).resolve().parents[2]
 
 
-class Enriched(NamedTuple):
+@dataclass(frozen=True)
+class Enriched:
     """A shop's index, and what it was before."""
 
     index: str
@@ -163,6 +176,167 @@ def test_the_shops_own_query_is_a_leg(found_in: Searcher) -> None:
     found = found_in.search(Query(text="red dishwasher", lexical_query=own, size=5))
     assert found.hits[0].ledger.legs["lexical"].raw
     assert "image" in found.hits[0].ledger.legs
+
+
+def test_killed_and_resumed_is_as_undisturbed(
+    es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
+) -> None:
+    undisturbed, index = f"{index_prefix}calm", f"{index_prefix}killed"
+    calm, home = tmp_path / "calm", tmp_path / "killed"
+    for one in (undisturbed, index):
+        make_shop(es_url, one, tmp_path, COUNT)
+    for folder in (calm, home):
+        folder.mkdir()
+    enrich_shop(es_url, undisturbed, tmp_path, home=calm)
+    command = [sys.executable, "-m", "tests.support.enriching", es_url, index, str(tmp_path), str(home)]
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        reached = wait_for_enriched(client, index, COUNT // 4)
+    finally:
+        process.kill()
+        process.wait()
+    assert COUNT // 4 <= reached < COUNT
+    with pytest.raises(IndexStateError, match="not complete"), searcher(es_url, index) as early:
+        early.search(Query(text="mug"))
+    resumed = enrich_shop(es_url, index, tmp_path, home=home)
+    assert resumed.counts["read"] < COUNT + 1
+    assert 0 < resumed.counts["indexed"] < COUNT
+    assert documents(client, index) == documents(client, undisturbed)
+    assert described(client, index) == described(client, undisturbed)
+
+
+def wait_for_enriched(client: Elasticsearch, index: str, least: int) -> int:
+    deadline = time.monotonic() + 120
+    query = {"exists": {"field": "es_xmodal.row_hash"}}
+    while time.monotonic() < deadline:
+        client.indices.refresh(index=index)
+        count = int(client.count(index=index, query=query).body["count"])
+        if count >= least:
+            return count
+        time.sleep(0.02)
+    raise AssertionError("nothing was enriched")
+
+
+def described(client: Elasticsearch, index: str) -> dict[str, Any]:
+    """What the index says about itself, without what two runs cannot share."""
+    meta = client.indices.get_mapping(index=index).body[index]["mappings"]["_meta"]["es_xmodal"]
+    own = ("created", "lease", "builder")
+    shop = {name: one for name, one in meta["shop"].items() if name != "walked"}
+    counts = {"documents": meta["counts"]["documents"]}
+    return {**{name: one for name, one in meta.items() if name not in own}, "shop": shop, "counts": counts}
+
+
+def test_later_edits_are_followed(
+    es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
+) -> None:
+    index = f"{index_prefix}edited"
+    shop = make_shop(es_url, index, tmp_path, COUNT)
+    enrich_shop(es_url, index, tmp_path)
+    client.update(index=index, id="1001", doc={"price": 77.0})  # asked in the shop's own field
+    client.update(index=index, id="1002", doc={"name": "Yellow teapot"})
+    client.index(index=index, id="1003", document={**shop["1003"], "name": "Replaced as a whole"})
+    client.index(index=index, id="new", document={**shop["1000"], "name": "Brand new"}, refresh=True)
+    client.delete(index=index, id="1004", refresh=True)
+    encoder = HashEncoder()
+    followed = enrich_shop(es_url, index, tmp_path, paths={}, encoder=encoder)
+    # 1002 lacks nothing and is updated; 1003 and the new one have nothing of ours.
+    assert (followed.counts["indexed"], followed.counts["updated"]) == (2, 1)
+    assert followed.counts["encoded_images"] == 0
+    assert followed.documents == followed.enriched == COUNT
+    again = enrich_shop(es_url, index, tmp_path, paths={})
+    assert (again.counts["read"], again.counts["unchanged"]) == (3, 3)
+    assert enrich_shop(es_url, index, tmp_path, paths={}).counts["read"] == 0
+    with searcher(es_url, index) as one:
+        assert one.search(Query(text="yellow teapot", size=1)).hits[0].id == "1002"
+        dear = one.search(Query(text="mug", filters=(parse_filter("price>=70"),)))
+        assert [hit.id for hit in dear.hits] == ["1001"]
+
+
+def test_since_looks_by_a_field_of_the_shop(
+    es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
+) -> None:
+    index = f"{index_prefix}since"
+    make_shop(es_url, index, tmp_path, COUNT)
+    enrich_shop(es_url, index, tmp_path)
+    client.update(index=index, id="1030", doc={"name": "Green teapot"}, refresh=True)
+    client.update(index=index, id="1010", doc={"name": "Blue teapot"}, refresh=True)
+    later = enrich_shop(es_url, index, tmp_path, paths={}, since=("sku", "20"))
+    assert (later.counts["read"], later.counts["updated"]) == (20, 1)
+    assert enrich_shop(es_url, index, tmp_path, paths={}).counts["updated"] == 1  # 1010 was not passed over
+
+
+def test_an_edit_between_reading_and_writing_wins(
+    es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
+) -> None:
+    index = f"{index_prefix}raced"
+    make_shop(es_url, index, tmp_path, COUNT)
+
+    class Meddling(HashEncoder):
+        """The shop edits and deletes while the pictures are encoded."""
+
+        def _picture_batch(self, batch: Sequence[Any]) -> Mapping[str, Any]:
+            if not self.calls:
+                client.update(index=index, id="1000", doc={"name": "Orange kettle"})
+                client.delete(index=index, id="1001")
+            return super()._picture_batch(batch)
+
+    report = enrich_shop(es_url, index, tmp_path, encoder=Meddling())
+    assert report.counts["indexed"] == COUNT - 1
+    assert report.counts["deleted"] == 1
+    found = documents(client, index)
+    assert found["1000"]["name"] == "Orange kettle"
+    assert "kettl" in found["1000"]["es_xmodal"][0]["tokens"]["title"]
+
+
+def test_undo_leaves_the_shops_documents(
+    es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
+) -> None:
+    index = f"{index_prefix}undone"
+    shop = make_shop(es_url, index, tmp_path, COUNT)
+    enrich_shop(es_url, index, tmp_path)
+    report = run_undo(client, index)
+    assert report.undone == COUNT
+    assert not report.script  # the servers of the tests run none
+    assert len(report.left) == 2
+    after = documents(client, index)
+    assert {source.pop("es_xmodal") for source in after.values()} == {None}
+    assert after == shop
+    mappings = client.indices.get_mapping(index=index).body[index]["mappings"]
+    assert mappings["_meta"] == {"owner": "shop", "release": 7}
+    for part in ("row_hash", "text_vector", "tokens.title"):
+        assert client.count(index=index, query={"exists": {"field": f"es_xmodal.{part}"}}).body["count"] == 0
+    with pytest.raises(ForeignIndexError), searcher(es_url, index) as one:
+        one.search(Query(text="mug"))
+    assert enrich_shop(es_url, index, tmp_path).counts["indexed"] == COUNT
+
+
+def test_a_copy_takes_what_the_mapping_cannot(
+    es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
+) -> None:
+    index, alias, new = (f"{index_prefix}{name}" for name in ("full", "catalogue", "roomy"))
+    full = shop_mapping()["settings"] | {"mapping": {"total_fields": {"limit": 25}}}
+    shop = make_shop(es_url, index, tmp_path, COUNT, settings=full, aliases={alias: {}})
+    with pytest.raises(IndexStateError, match=r"total_fields\.limit.*--to NEW"):
+        enrich_shop(es_url, alias, tmp_path)
+    assert "es_xmodal" not in client.indices.get_mapping(index=index).body[index]["mappings"]["properties"]
+    options = EnrichOptions(index=alias, paths=MAP, rejects=tmp_path / "rejects.jsonl")
+    with parts_for(es_url, tmp_path, root=tmp_path) as parts:
+        first = run_beside(parts, options, new)
+        assert (first.copied, first.swapped) == (COUNT, None)
+        client.update(index=index, id="1002", doc={"name": "Yellow teapot"})
+        client.delete(index=index, id="1003", refresh=True)
+        second = run_beside(parts, options, new, swap=True)
+    assert (second.copied, second.enriched, second.swapped) == (1, COUNT - 1, alias)
+    assert list(client.indices.get_alias(name=alias).body) == [new]
+    after = documents(client, new)
+    for source in after.values():
+        assert source.pop("es_xmodal")
+    del shop["1003"]
+    assert after == {**shop, "1002": {**shop["1002"], "name": "Yellow teapot"}}
+    settings = client.indices.get_settings(index=new).body[new]["settings"]["index"]
+    assert settings["analysis"]["analyzer"]["shop"]["type"] == "standard"
+    with searcher(es_url, alias) as one:
+        assert one.search(Query(text="yellow teapot", size=1)).hits[0].id == "1002"
 
 
 def test_the_shops_own_queries_give_what_they_gave(enriched: Enriched, client: Elasticsearch) -> None:

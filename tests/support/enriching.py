@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from elasticsearch import Elasticsearch
 
@@ -77,7 +78,7 @@ def shop_documents(folder: Path, count: int) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number in range(count):
         colour = COLOURS[number % 3]
-        refs = [] if number % 7 == 6 else [f"photos/{number}.png"]
+        refs: list[Any] = [] if number % 7 == 6 else [f"photos/{number}.png"]
         for ref in refs:
             draw_colour(folder / ref, colour, number)
         if number % 5 == 0:
@@ -175,10 +176,8 @@ def answers(client: Elasticsearch, index: str) -> list[list[tuple[str, float]]]:
 
 def main(url: str, index: str, folder: str, home: str) -> None:
     """An enrichment slow enough to be killed in the middle."""
-    import es_xmodal.enrich.run as module
-
-    module.CHECKPOINT_S = 0.0
-    enrich_shop(url, index, Path(folder), home=Path(home), encoder=SlowEncoder(0.05))
+    with mock.patch("es_xmodal.enrich.run.CHECKPOINT_S", 0.0):  # after every group of rows
+        enrich_shop(url, index, Path(folder), home=Path(home), encoder=SlowEncoder(0.05))
 
 
 if __name__ == "__main__":
