@@ -153,6 +153,11 @@ STATE_ADVICE: Mapping[str, Advice] = {
         "versions that an ingest left behind take disk, and no one will finish them",
         "run the same ingest again, or delete them: `es-xmodal index drop VERSION`",
     ),
+    "held-back": Advice(
+        "error",
+        "nobody can write: a process that swapped versions died and left a write block behind",
+        "run `es-xmodal index check` with credentials that may change the index's settings",
+    ),
     "encoder-missing": Advice(
         "error",
         "the encoder of the vectors cannot be loaded here: no search by picture, none by meaning",

@@ -8,7 +8,8 @@ from typing import Any
 from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import cluster_errors
-from es_xmodal.errors import ClusterAnswerError, FingerprintMismatchError
+from es_xmodal.errors import ClusterAnswerError, ClusterRefusedError, FingerprintMismatchError
+from es_xmodal.index.closing import reopen_abandoned
 from es_xmodal.index.meta import IndexMeta
 from es_xmodal.index.names import base_name
 from es_xmodal.index.target import Target, load_target
@@ -48,6 +49,7 @@ def check_index(client: Elasticsearch, name: str, *, encoder: str | None, text: 
         ClusterError: the cluster cannot be reached or refuses.
     """
     target = load_target(client, name)
+    versions = _versions(client, name, target)
     findings = [
         Finding(
             what="state", ok=target.meta.state == "complete", detail=f"{target.index}, {target.meta.state}"
@@ -56,9 +58,29 @@ def check_index(client: Elasticsearch, name: str, *, encoder: str | None, text: 
         Finding(what="vectors", ok=True, detail=str(target.meta.combining)),
         *_coverage(client, target),
     ]
-    left = [one.index for one in _versions(client, name, target) if one.state == "abandoned"]
+    left = [one.index for one in versions if one.state == "abandoned"]
     detail = f"half built and abandoned: {', '.join(left)}" if left else "none half built"
-    return [*findings, Finding(what="other versions", ok=not left, detail=detail)]
+    return [
+        *findings,
+        _writers(client, versions),
+        Finding(what="other versions", ok=not left, detail=detail),
+    ]
+
+
+def _writers(client: Elasticsearch, versions: list[Version]) -> Finding:
+    """Whether anybody holds writers back; who is dead does not any more."""
+    try:
+        reopened = reopen_abandoned(client, versions)
+    except ClusterRefusedError as error:
+        return Finding(what="writers", ok=False, detail=str(error))
+    if reopened:
+        detail = f"let in again to {', '.join(reopened)}: the process that held them back is dead"
+        return Finding(what="writers", ok=True, detail=detail)
+    waiting = [one for one in versions if one.meta and one.meta.closed]
+    if waiting:
+        detail = f"wait: another version is taking the place of {waiting[0].index}"
+        return Finding(what="writers", ok=True, detail=detail)
+    return Finding(what="writers", ok=True, detail="let in")
 
 
 def _versions(client: Elasticsearch, name: str, target: Target) -> list[Version]:

@@ -1,4 +1,7 @@
-"""What is wrong here: the abilities of a cluster and the traps of an index. Changes nothing."""
+"""What is wrong here: the abilities of a cluster and the traps of an index.
+
+Changes nothing, but that it lets writers back in whom a dead process held back.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ _CODES = {
     "with a text vector": "no-text-vectors",
     "with a vector of text and pictures": "no-text-vectors",
     "other versions": "half-built",
+    "writers": "held-back",
 }
 _NOT_TOLD = (400, 403, 404, 405, 410)
 
