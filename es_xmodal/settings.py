@@ -51,13 +51,21 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
-    url: str | None = Field(default=None, description="Elasticsearch; none: the running local node")
+    url: str | None = Field(
+        default=None, description="Elasticsearch, several nodes with commas; none: the running local node"
+    )
     api_key: SecretStr | None = Field(default=None, description="base64 API key, as Kibana shows it")
     username: str | None = Field(default=None, description="user for basic authentication")
     password: SecretStr | None = Field(default=None, description="its password")
     ca_certs: Path | None = Field(default=None, description="file of certificate authorities to trust")
     verify_certs: bool = Field(default=True, description="check the server's certificate")
     timeout_s: float = Field(default=30.0, gt=0, le=3600, description="seconds to wait for one answer")
+    patience_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="seconds in which an ingest waits for a cluster in trouble",
+    )
     encoder: str = Field(default="mini", description="encoder SPEC used by ingest")
     device: str = Field(default="auto", description="of the encoder: auto, cpu, cuda, cuda:N, mps")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(default="auto", description="of the encoder")
@@ -116,13 +124,15 @@ class Settings(BaseSettings):
     def _url_is_http(cls, url: str | None) -> str | None:
         if not url:  # an empty variable is as good as none
             return None
-        if not url.startswith(("http://", "https://")):
-            # What stands before an @ may be a password.
-            shown = url.rpartition("@")[2]
-            raise ValueError(
-                f"{shown!r} is not an address; write it as http://HOST:PORT or https://HOST:PORT"
-            )
-        return url.rstrip("/")
+        nodes = [one.strip() for one in url.split(",") if one.strip()]
+        for one in nodes:
+            if not one.startswith(("http://", "https://")):
+                # What stands before an @ may be a password.
+                shown = one.rpartition("@")[2]
+                raise ValueError(
+                    f"{shown!r} is not an address; write it as http://HOST:PORT or https://HOST:PORT"
+                )
+        return ",".join(one.rstrip("/") for one in nodes) or None
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> Settings:

@@ -16,7 +16,9 @@ from es_xmodal.settings import Settings, load_settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 url_option = click.option(
-    "--url", metavar="URL", help="Elasticsearch. [default: ES_XMODAL_URL, else the running local node]"
+    "--url",
+    metavar="URL[,URL]",
+    help="Elasticsearch, or its nodes. [default: ES_XMODAL_URL, else the running local node]",
 )
 index_option = click.option("--index", default="products", show_default=True, help="Alias of the index.")
 profile_option = click.option(

@@ -38,6 +38,8 @@ class ConnectionSettings(Protocol):
     def verify_certs(self) -> bool: ...  # noqa: D102
     @property
     def timeout_s(self) -> float: ...  # noqa: D102
+    @property
+    def patience_s(self) -> float: ...  # noqa: D102
 
 
 class _OrjsonLines(NdjsonSerializer):
@@ -57,11 +59,12 @@ def connect(settings: ConnectionSettings) -> Elasticsearch:
     (header `X-Elastic-Product`), so no `GET /` is needed.
 
     Args:
-        settings: address, credentials, certificates, timeout.
+        settings: address or, with commas between them, addresses of several nodes; credentials, certificates,
+            timeout, patience.
 
     Returns:
-        A client that retries connection errors and 429, 502, 503, 504 after a pause, and that writes and
-        reads JSON with orjson. Use it as a context manager, or close it.
+        A client that retries connection errors and 429, 502, 503, 504 after a pause, on another node where
+        there is one, and that writes and reads JSON with orjson. Use it as a context manager, or close it.
 
     Raises:
         SettingsError: the address or the certificate file cannot be used.
@@ -71,12 +74,12 @@ def connect(settings: ConnectionSettings) -> Elasticsearch:
         options["api_key"] = settings.api_key.get_secret_value()
     elif settings.username is not None and settings.password is not None:
         options["basic_auth"] = (settings.username, settings.password.get_secret_value())
-    url = _with_port(settings.url)
-    if url.startswith("https://"):
+    urls = _addresses(settings.url)
+    if urls[0].startswith("https://"):
         options |= _tls_options(settings)
     try:
-        return Elasticsearch(
-            url,
+        client = Elasticsearch(
+            urls,
             transport_class=BackoffTransport,
             request_timeout=settings.timeout_s,
             max_retries=MAX_RETRIES,
@@ -86,7 +89,11 @@ def connect(settings: ConnectionSettings) -> Elasticsearch:
             **options,
         )
     except (ValueError, OSError) as error:
-        raise SettingsError(f"url: {without_credentials(url)} cannot be used: {error}") from error
+        shown = ", ".join(map(without_credentials, urls))
+        raise SettingsError(f"url: {shown} cannot be used: {error}") from error
+    if isinstance(client.transport, BackoffTransport):
+        client.transport.patience_s = settings.patience_s
+    return client
 
 
 def without_credentials(url: str) -> str:
@@ -103,12 +110,22 @@ def without_credentials(url: str) -> str:
     return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"
 
 
-def _with_port(url: str | None) -> str:
-    if not url:
+def _addresses(url: str | None) -> list[str]:
+    """The addresses of one cluster's nodes."""
+    urls = [_with_port(one.strip()) for one in (url or "").split(",") if one.strip()]
+    if not urls:
         raise SettingsError(
             "url: no address of an Elasticsearch is known",
             hint="give --url, set ES_XMODAL_URL, or start a local one with `es-xmodal up`",
         )
+    if len({one.partition(":")[0] for one in urls}) > 1:
+        raise SettingsError(
+            "url: some nodes are named with http:// and some with https://", hint="write all of them alike"
+        )
+    return urls
+
+
+def _with_port(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port

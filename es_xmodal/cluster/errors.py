@@ -11,6 +11,7 @@ from elastic_transport import ApiError as TransportApiError
 from elastic_transport import ConnectionTimeout, SerializationError, TlsError, TransportError
 from elasticsearch import Elasticsearch, UnsupportedProductError
 
+from es_xmodal.cluster.trouble import remedy_of
 from es_xmodal.errors import ClusterAnswerError, ClusterError, ClusterRefusedError, ClusterUnreachableError
 
 _MAX_REASON = 400
@@ -41,7 +42,7 @@ def cluster_errors(client: Elasticsearch, doing: str) -> Iterator[None]:
 
 
 def address(client: Elasticsearch) -> str:
-    """Return the address of a client's first node, without credentials.
+    """Return the addresses of a client's nodes, without credentials.
 
     Args:
         client: any client.
@@ -49,9 +50,7 @@ def address(client: Elasticsearch) -> str:
     Returns:
         Such as `http://127.0.0.1:9200`.
     """
-    for node in client.transport.node_pool.all():
-        return str(node.base_url)
-    return "the cluster"
+    return ", ".join(str(node.base_url) for node in client.transport.node_pool.all()) or "the cluster"
 
 
 def translate(error: Exception, *, where: str, doing: str) -> ClusterError:
@@ -74,6 +73,22 @@ def translate(error: Exception, *, where: str, doing: str) -> ClusterError:
             return _not_elasticsearch(where, "its answer is not JSON")
         return ClusterAnswerError(f"{doing}: the request cannot be written as JSON: {_short(error.message)}")
     return _from_transport(error, where=where, doing=doing)
+
+
+def refusal(client: Elasticsearch | None, doing: str, error: Mapping[str, Any], status: int) -> ClusterError:
+    """Return the error of this package for an error inside an answer: of one document, of one search.
+
+    Args:
+        client: who was asked; None: not known.
+        doing: what was being done.
+        error: with `type` and `reason`.
+        status: of the item.
+
+    Returns:
+        The error to raise.
+    """
+    where = address(client) if client is not None else "the cluster"
+    return _from_answer(status, {"error": error}, where=where, doing=doing)
 
 
 def reason_of(answer: Any) -> str:
@@ -119,6 +134,8 @@ def _from_answer(status: int, body: Any, *, where: str, doing: str) -> ClusterEr
         return _forbidden(reason, where=where, doing=doing)
     if status in (404, 405) and not isinstance(body, Mapping):
         return _not_elasticsearch(where, f"it answers {status}")
+    if status == 429 and remedy_of(reason):
+        return ClusterRefusedError(f"{doing}: {where} refused (429): {reason}", hint=remedy_of(reason) or "")
     if status in (429, 503):
         return ClusterAnswerError(
             f"{doing}: {where} is overloaded or not ready ({status}): {reason}",
@@ -129,7 +146,8 @@ def _from_answer(status: int, body: Any, *, where: str, doing: str) -> ClusterEr
 
 def _forbidden(reason: str, *, where: str, doing: str) -> ClusterRefusedError:
     if "cluster_block_exception" in reason or "non-compliant" in reason:
-        return ClusterRefusedError(f"{doing}: {where} refused (403): {reason}")
+        hint = remedy_of(reason) or ""
+        return ClusterRefusedError(f"{doing}: {where} refused (403): {reason}", hint=hint)
     hint = "ask for a role or an API key that may do this"
     privileges = _PRIVILEGES.search(reason)
     if privileges:

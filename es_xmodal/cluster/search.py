@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from elasticsearch import Elasticsearch
 
-from es_xmodal.cluster.errors import cluster_errors, reason_of
+from es_xmodal.cluster.errors import cluster_errors, reason_of, refusal
 from es_xmodal.errors import ClusterAnswerError, PartialAnswerError
 
 _GONE = ("search_context_missing_exception", "no_shard_available_action_exception")
@@ -173,6 +173,8 @@ def check_answer(answer: Mapping[str, Any], *, index: str | None) -> None:
         PartialAnswerError: some shards failed, or it ran out of time.
     """
     if "error" in answer:
+        if answer.get("status") in (401, 403):
+            raise refusal(None, _doing(index), answer["error"], answer["status"])
         raise ClusterAnswerError(f"{_doing(index)}: {reason_of(answer)}")
     shards = answer.get("_shards", {})
     failed = int(shards.get("failed", 0))

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from elasticsearch import Elasticsearch
 
-from es_xmodal.cluster.transport import pause_s
+from es_xmodal.cluster.transport import Patience, patience_of, pause_s
+from es_xmodal.cluster.trouble import remedy_of
 from es_xmodal.errors import ClusterRefusedError, IndexStateError
 from es_xmodal.index.closing import is_blocked, reopen_abandoned
 from es_xmodal.index.target import Target, load_target
@@ -17,8 +18,6 @@ from es_xmodal.index.versions import let_write, list_versions
 
 WAIT_S: Final = 900.0
 """How long a writer waits to be let in: the last round of a swap takes seconds, a scan of ids minutes."""
-_PATIENCE: Final = 5
-"""Looks at a block of which the index does not say whose it is."""
 _BLOCKED: Final = "index write (api)"
 
 
@@ -61,6 +60,7 @@ class Door:
                 return self.alias
             until_s = time.monotonic() + WAIT_S
             attempt = 0
+            patience = Patience(patience_of(self._client))  # with a block of which nobody says whose it is
             while time.monotonic() < until_s:
                 reopen_abandoned(self._client, list_versions(self._client, self._target.alias))
                 now = load_target(self._client, self._target.alias)
@@ -71,12 +71,12 @@ class Door:
                     self.alias = let_write(self._client, now.alias, now.index)
                     return self.alias
                 attempt += 1
-                if now.meta.closed is None and attempt >= _PATIENCE:
+                if now.meta.closed is None and not patience.left_s:
                     break  # somebody else's block, with his reasons
-                self._sleep(min(pause_s(attempt), 2.0))
+                patience.pause(min(pause_s(attempt), 2.0), self._sleep)
         raise ClusterRefusedError(
             f"writing to {self._target.index}: {reason}",
-            hint="somebody set a write block on it: lift that, then run the same command again",
+            hint=remedy_of(reason) or "lift the block, then run the same command again",
         )
 
     def _check(self, now: Target) -> None:

@@ -9,21 +9,30 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final, Literal, cast
 
 import orjson
 from elasticsearch import Elasticsearch
 
-from es_xmodal.cluster.errors import address, cluster_errors, reason_of
-from es_xmodal.cluster.transport import pause_s
-from es_xmodal.errors import ClusterAnswerError, ClusterRefusedError, IndexBusyError, IndexStateError
+from es_xmodal.cluster.errors import address, cluster_errors, reason_of, refusal
+from es_xmodal.cluster.transport import Patience, patience_of, patient, pause_s
+from es_xmodal.cluster.trouble import clash_of, is_blocked, kind_of, passes, remedy_of
+from es_xmodal.errors import (
+    ClusterAnswerError,
+    ClusterError,
+    ClusterRefusedError,
+    IndexBusyError,
+    IndexStateError,
+)
 from es_xmodal.ingest.door import Door, is_closed
 from es_xmodal.ingest.report import Tally
 
 _log = logging.getLogger(__name__)
 
-_AGAIN: Final = frozenset({429, 502, 503, 504})
 LAST_WAIT_S = 5.0
+_TELL_AT: Final = 5
+"""Attempts after which a person may wonder why nothing moves."""
 _FIELD = re.compile(r"field \[([^\]]+)\]")
 
 
@@ -37,8 +46,6 @@ class SenderOptions:
     threads: int = 2
     queued: int = 2
     """Requests that wait for a thread: with `threads` and `max_bytes` the bound of the memory."""
-    attempts: int = 10
-    """For documents that the cluster has no room for now (429, 503), and for whole requests."""
     timeout_s: float = 120.0
 
 
@@ -94,9 +101,7 @@ class Sender:
         door: Door | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client = client.options(
-            request_timeout=options.timeout_s, max_retries=options.attempts - 1, retry_on_timeout=True
-        )
+        self._client = patient(client.options(request_timeout=options.timeout_s))
         self._alias = alias
         self._require_alias = require_alias
         self._door = door
@@ -211,34 +216,34 @@ class Sender:
         waiting = self._unbound(chunk)
         if not waiting:
             return
-        reason = ""
-        for attempt in range(self._options.attempts):
-            if attempt:
-                wait_s = pause_s(attempt)
-                _log.info("%d documents again in %.1f s: %s", len(waiting), wait_s, reason)
-                self._sleep(wait_s)
+        patience = Patience(patience_of(self._client))
+        for attempt in count(1):
             waiting, reason = self._send_once(waiting, held)
             if not waiting or self._error is not None:
                 return
-        raise ClusterAnswerError(
-            f"writing to {self._alias}: {address(self._client)} has no room for {len(waiting)} documents"
-            f" after {self._options.attempts} attempts: {reason}",
-            hint="wait until the cluster is healthy, then run the same command again",
+            if not patience.left_s:
+                break
+            wait_s = pause_s(attempt)
+            level = logging.WARNING if attempt == _TELL_AT else logging.INFO
+            _log.log(level, "%d documents again in %.1f s: %s", len(waiting), wait_s, reason)
+            patience.pause(wait_s, self._sleep)
+        raise ClusterRefusedError(
+            f"writing to {self._alias}: {address(self._client)} takes {len(waiting)} documents neither now"
+            f" nor within {patience_of(self._client):.0f} s: {reason}",
+            hint=remedy_of(reason) or "wait until the cluster is healthy, then run the same command again",
         )
 
     def _send_once(self, items: Sequence[Item], held: list[tuple[Item, str]]) -> tuple[list[Item], str]:
         """Send, hand out the results, return what is to be sent again and why."""
-        lines: list[bytes] = []
-        for item in items:
-            lines += [_action(item), item.body] if item.body else [_action(item)]
-        with cluster_errors(self._client, f"writing to {self._alias}"):
-            answer = self._client.bulk(
-                index=self._alias,
-                operations=cast(Any, lines),  # lines that are bytes are sent as they are
-                require_alias=self._require_alias,
-                filter_path="items.*.status,items.*.error,items.*.result",
-            ).body
-        results = [next(iter(one.values())) for one in answer.get("items", ())]
+        try:
+            answer = self._bulk(items)
+        except ClusterError as error:
+            status, kind = kind_of(error.__cause__)
+            # What the transport tries again by itself has been tried for as long as there was patience.
+            if is_blocked(kind) or (status >= 500 and passes(0, kind)):
+                return list(items), error.message
+            raise
+        results = [next(iter(one.values())) for one in answer.body.get("items", ())]
         if len(results) != len(items):
             raise ClusterAnswerError(
                 f"writing to {self._alias}: {len(items)} documents sent, {len(results)} answered"
@@ -246,14 +251,27 @@ class Sender:
         again: list[Item] = []
         reason = ""
         for item, result in zip(items, results, strict=True):
-            if result["status"] in _AGAIN:
+            kind = (result.get("error") or {}).get("type", "")
+            if self._door is not None and is_closed(result):
+                held.append((item, reason_of(result)))
+            elif passes(result["status"], kind) or is_blocked(kind):
                 again.append(item)
                 reason = reason_of(result)
-            elif self._door is not None and is_closed(result):
-                held.append((item, reason_of(result)))
             else:
                 self._hand_out(item, result)
         return again, reason
+
+    def _bulk(self, items: Sequence[Item]) -> Any:
+        lines: list[bytes] = []
+        for item in items:
+            lines += [_action(item), item.body] if item.body else [_action(item)]
+        with cluster_errors(self._client, f"writing to {self._alias}"):
+            return self._client.bulk(
+                index=self._alias,
+                operations=cast(Any, lines),  # lines that are bytes are sent as they are
+                require_alias=self._require_alias,
+                filter_path="items.*.status,items.*.error,items.*.result",
+            )
 
     def _hand_out(self, item: Item, result: Mapping[str, Any]) -> None:
         status = result["status"]
@@ -266,7 +284,7 @@ class Sender:
             return
         reason = reason_of(result)
         if status in (401, 403):
-            raise ClusterRefusedError(f"writing to {self._alias}: {reason}")
+            raise refusal(self._client, f"writing to {self._alias}", result["error"], status)
         if (
             status == 404
             and item.kind == "update"
@@ -279,6 +297,10 @@ class Sender:
                 f"{self._alias} is gone: another ingest took it away ({reason})",
                 hint="run one ingest of an index at a time; run this one again when the other is done",
             )
+        clash = clash_of(result["error"], item.body)
+        if clash is not None:
+            self._on_reject(item.row, clash.field, f"{clash.reason}; {reason}")
+            return
         found = _FIELD.search(reason)
         self._on_reject(item.row, found.group(1) if found else None, reason)
 

@@ -37,6 +37,7 @@ class Connection:
     ca_certs: Path | None = None
     verify_certs: bool = True
     timeout_s: float = 30.0
+    patience_s: float = 300.0
 
 
 def error(status: int, kind: str, reason: str, **more: Any) -> Answer:
