@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -172,25 +172,22 @@ def _again(settings: Settings) -> Again:
     )
 
 
-def analyzer_of_index(settings: Settings, fingerprint: str, *dictionaries: Path) -> Analyzer:
-    """Find the tokeniser that an index was built with: an index knows its dictionary's hash, not its words.
+def with_dictionary_of(settings: Settings, fingerprint: str, dictionaries: Iterable[Path] = ()) -> Settings:
+    """Find the dictionary that an index was built with: an index knows its hash, not its words.
 
     Args:
         settings: its dictionary is tried first, then none.
-        fingerprint: of the tokeniser that is looked for.
+        fingerprint: of the tokeniser of the index.
         dictionaries: further dictionaries to try.
 
     Returns:
-        It; where none of them is, the one of the settings, which then does not fit.
+        The settings with that dictionary; as they are where none of them is the one.
     """
-    own = make_analyzer(settings)
-    for path in (None, *dictionaries):
-        if own.fingerprint == fingerprint:
-            break
-        found = Analyzer(TextOptions(user_dictionary=path))
-        if found.fingerprint == fingerprint:
+    for path in (settings.user_dictionary, None, *dictionaries):
+        found = settings.model_copy(update={"user_dictionary": path})
+        if make_analyzer(found).fingerprint == fingerprint:
             return found
-    return own
+    return settings
 
 
 @contextmanager
@@ -213,12 +210,59 @@ def parts_of_version(
     """
     meta = target.meta
     given = {"encoder": encoder or meta.encoder.spec, "ocr": meta.ocr is not None}
+    settings = with_dictionary_of(settings, meta.text_fingerprint).model_copy(update=given)
     with ExitStack() as stack:
         try:
-            parts = stack.enter_context(ingest_parts(settings.model_copy(update=given), images_root))
+            parts = stack.enter_context(ingest_parts(settings, images_root))
         except EncoderError as error:
             raise _not_here(meta.encoder.spec, error) from error
-        yield replace(parts, analyzer=analyzer_of_index(settings, meta.text_fingerprint))
+        yield parts
+
+
+@contextmanager
+def shops_of_versions(
+    settings: Settings,
+    targets: Iterable[Target],
+    *,
+    encoders: Sequence[str] = (),
+    dictionaries: Sequence[Path] = (),
+) -> Iterator[list[Shop]]:
+    """Open several versions of an index, each with the encoder and the dictionary that it was built with.
+
+    Args:
+        settings: everything else.
+        targets: the versions; those of one encoder share it.
+        encoders: SPECs to look among where a version's encoder has another SPEC on this machine.
+        dictionaries: files to look among for the versions' dictionaries, beside that of the settings.
+
+    Yields:
+        A shop for each.
+
+    Raises:
+        SettingsError: a setting cannot be used, or no address is known.
+        EncoderError: an encoder of `encoders` cannot be loaded.
+    """
+    others = [make_encoder(settings, spec) for spec in encoders]
+    loaded = {one.info.fingerprint: one for one in others}
+    with ExitStack() as stack:
+        for one in others:
+            stack.callback(one.close)
+
+        def encoder_for(target: Target, spec: str) -> Encoder:
+            if target.meta.encoder.fingerprint not in loaded:
+                loaded[target.meta.encoder.fingerprint] = encoder_of_index(settings, spec)
+            return loaded[target.meta.encoder.fingerprint]
+
+        yield [
+            stack.enter_context(
+                Shop(
+                    index=target.index,
+                    settings=with_dictionary_of(settings, target.meta.text_fingerprint, dictionaries),
+                    encoder_for=partial(encoder_for, target),
+                )
+            )
+            for target in targets
+        ]
 
 
 def picture_limits(settings: Settings) -> PictureLimits:
@@ -299,6 +343,7 @@ class Shop:
         encoder: SPEC of the encoder, where it differs from the one that the index names, such as a folder
             that lies elsewhere on this machine; its fingerprint must be the index's. The setting `encoder`
             is that of ingest, and has no effect here.
+        encoder_for: gives the encoder for the SPEC that the index names, in place of loading it here.
         around_encoder: puts another encoder around the one that was loaded, such as one that gathers the
             calls of many threads.
 
@@ -314,6 +359,7 @@ class Shop:
         settings: Settings | None = None,
         profile: Profile | str | Path | None = None,
         encoder: str | None = None,
+        encoder_for: Callable[[str], Encoder] | None = None,
         around_encoder: Callable[[Encoder], Encoder] = lambda encoder: encoder,
     ) -> None:
         settings = settings or load_settings(url=url)
@@ -321,12 +367,16 @@ class Shop:
         self.settings = settings
         self.index = index
         self._client = connect(settings)
+
+        def load(spec: str) -> Encoder:
+            if encoder_for is not None:
+                return encoder_for(spec)
+            return encoder_of_index(settings, spec) if encoder is None else make_encoder(settings, encoder)
+
         self._searcher = Searcher(
             self._client,
             index,
-            encoder_for=lambda spec: around_encoder(
-                encoder_of_index(settings, spec) if encoder is None else make_encoder(settings, encoder)
-            ),
+            encoder_for=lambda spec: around_encoder(load(spec)),
             analyzer_for=lambda: make_analyzer(settings),
             reader_for=lambda: make_reader(settings),
             timeout_s=settings.timeout_s,

@@ -89,7 +89,7 @@ def evaluate(queries: Path, qrels: Path, configs: Path | None, **given: Any) -> 
         _progress(len(asked) * len(knobs)) as step,
     ):
         ours = {
-            name: run_evaluation(asked, judged, _searcher(shop, options), partial(step, name))
+            name: run_evaluation(asked, judged, searcher(shop, options), partial(step, name))
             for name, options in knobs.items()
         }
     for name, path in outs.items():
@@ -124,7 +124,13 @@ def _write_run(path: Path, lines: list[str]) -> None:
         raise UsageError(f"{path}: the run cannot be written: {error.strerror or error}") from None
 
 
-def _searcher(shop: Shop, options: dict[str, Any]) -> Search:
+def searcher(shop: Shop, options: dict[str, Any]) -> Search:
+    """Return what answers the queries of a test collection.
+
+    Args:
+        shop: the index.
+        options: of every search; see `Shop.query`.
+    """
     without_words = {name: value for name, value in options.items() if name != "lexical_query"}
 
     def search(query: JudgedQuery, size: int) -> SearchResult:

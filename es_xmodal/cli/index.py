@@ -18,6 +18,7 @@ from es_xmodal.cli.common import (
     settings_for,
     url_option,
 )
+from es_xmodal.cli.compare import compare
 from es_xmodal.cli.rebuild import rebuild
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def index() -> None:
 
 
 index.add_command(rebuild)
+index.add_command(compare)
 
 
 @index.command("list")

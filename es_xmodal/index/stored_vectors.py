@@ -8,6 +8,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import close_point, open_point, search
 from es_xmodal.errors import ClusterError
 from es_xmodal.index.quantisation import Facts, FieldFacts, Version
@@ -157,3 +158,43 @@ def _vectors(found: Mapping[str, Any], fields: Sequence[str]) -> dict[str, list[
         if rows:
             vectors[path] = rows
     return vectors
+
+
+def sampled_titles(client: Elasticsearch, index: str, *, most: int) -> list[tuple[str, str]]:
+    """Read titles of products in an even, repeatable random order.
+
+    Args:
+        client: see `connect`.
+        index: physical index.
+        most: products to read; at most 10,000.
+
+    Returns:
+        Id and title.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    order = {"random_score": {"seed": _SEED, "field": "_seq_no"}, "boost_mode": "replace"}
+    body = {
+        "query": {"function_score": {"query": {"match_all": {}}, **order}},
+        "size": most,
+        "_source": ["title"],
+        "track_total_hits": False,
+    }
+    hits = search(client, index, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]
+    return [(str(hit["_id"]), str(hit["_source"].get("title", ""))) for hit in hits]
+
+
+def size_of(client: Elasticsearch, index: str) -> int:
+    """Return the bytes that an index takes on disk, copies of its shards not counted.
+
+    Args:
+        client: see `connect`.
+        index: physical index.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or refuses.
+    """
+    with cluster_errors(client, f"asking for the size of {index}"):
+        answer = client.indices.stats(index=index, metric="store").body
+    return int(answer["_all"]["primaries"]["store"]["size_in_bytes"])
