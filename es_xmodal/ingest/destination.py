@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-from elasticsearch import Elasticsearch
+from typing import TYPE_CHECKING
 
 from es_xmodal.cluster.errors import cluster_errors
-from es_xmodal.cluster.search import search
 from es_xmodal.errors import CatalogError, IndexMissingError, IndexStateError
 from es_xmodal.index.closing import Closure, reopen_abandoned
 from es_xmodal.index.combining import Combining
@@ -37,15 +34,14 @@ from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.door import Door
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.follow import Follower, mirrored
-from es_xmodal.ingest.known import COMPARED, Known
+from es_xmodal.ingest.known import Known
+from es_xmodal.ingest.known_documents import KnownDocuments
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.vector_index import vector_index_for
 
 if TYPE_CHECKING:
     from es_xmodal.ingest.options import IngestOptions, Parts
-
-ASK_TIMEOUT_S = 60.0
 
 
 class Destination(ABC):
@@ -136,7 +132,7 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
             hint="run ingest with --rebuild to make a new index beside it",
         )
     reopen_abandoned(parts.client, [one for one in (serving,) if one])
-    return Serving(parts.client, target, choice, replicas=options.replicas)
+    return Serving(parts, options, target, choice)
 
 
 class NewVersion(Destination):
@@ -165,10 +161,11 @@ class NewVersion(Destination):
                 raise
         self.alias = self._build.writer
         self.taken_over = self._build.index if self._build.taken_over else None
+        self._left = _documents(parts, self.taken_over, options) if self.taken_over else None
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """Nothing is there, but for what a dead run left: that was confirmed, and is not sent again."""
-        return _known_hashes(self._client, self.taken_over, ids) if self.taken_over else {}
+        return self._left.of(ids) if self._left else {}
 
     def heartbeat(self) -> None:
         """Keep the lease of the build."""
@@ -214,7 +211,8 @@ class NewVersion(Destination):
 
     def _loss(self, tally: Tally) -> str | None:
         """A wrong folder of pictures must not cost an index its pictures: it is not asked for in vain."""
-        lost, used = tally["failed_pictures"], tally["encoded_images"] + tally["reused_vectors"]
+        lost = tally["failed_pictures"]
+        used = sum(tally[name] for name in ("encoded_images", "reused_vectors", "index_vectors"))
         if not self._options.from_index or lost <= used:
             return None
         return (
@@ -249,6 +247,8 @@ class NewVersion(Destination):
 
     def end(self) -> None:
         """Let go of the build."""
+        if self._left:
+            self._left.close()
         self._build.end()
 
 
@@ -257,22 +257,20 @@ class Serving(Destination):
 
     rebuilds = False
 
-    def __init__(
-        self, client: Elasticsearch, target: Target, choice: Choice, *, replicas: int | None
-    ) -> None:
+    def __init__(self, parts: Parts, options: IngestOptions, target: Target, choice: Choice) -> None:
         self.vector_index = choice
-        self._client = client
+        self._client = client = parts.client
         self.index: str = target.index
         self.door = Door(client, target)
         self.alias = self.door.alias
         self.combining = target.meta.combining
-        if replicas is not None:
-            set_replicas(client, target.index, replicas)
-        count_documents(client, target.index)  # refreshes: every document written so far is seen below
+        if options.replicas is not None:
+            set_replicas(client, target.index, options.replicas)
+        self._known = _documents(parts, target.index, options)
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
-        """Ask the index."""
-        return _known_hashes(self._client, self.index, ids)
+        """See `KnownDocuments`."""
+        return self._known.of(ids)
 
     def finish(
         self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder, rejects: RejectFile
@@ -282,16 +280,11 @@ class Serving(Destination):
             self._client.indices.refresh(index=self.index)
         return Finished(index=self.index, replaced=None, dropped=())
 
+    def end(self) -> None:
+        """Let go of the index."""
+        self._known.close()
 
-def _known_hashes(client: Elasticsearch, index: str, ids: Sequence[str]) -> dict[str, Known]:
-    """Ask by id; the answer comes from doc values, no document is read."""
-    body: Mapping[str, Any] = {
-        "query": {"ids": {"values": list(ids)}},
-        "size": len(ids),
-        "_source": False,
-        "docvalue_fields": ["row_hash", *COMPARED],
-        "track_total_hits": False,
-        "sort": ["_doc"],
-    }
-    hits = search(client, index, body, timeout_s=ASK_TIMEOUT_S)["hits"]["hits"]
-    return {hit["_id"]: Known.of_hit(hit) for hit in hits}
+
+def _documents(parts: Parts, index: str, options: IngestOptions) -> KnownDocuments:
+    documents = count_documents(parts.client, index)  # refreshes: every document written so far is seen
+    return KnownDocuments(parts.client, index, documents, walks=options.version_field is None)
