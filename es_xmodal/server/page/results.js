@@ -14,9 +14,9 @@ export function titleOf(source) {
 export function titleOfId(id) { return titles.get(id) || id; }
 export function remember(source) { titles.set(String(source.id), titleOf(source)); }
 
-/** An attribute's name as a heading: names of fields are written with underscores. */
+/** An attribute's name as a heading: some are names of columns, such as screen_size. */
 export function label(name) {
-  const text = name.replace(/_+/g, " ").trim() || name;
+  const text = /^\w+$/.test(name) ? name.replace(/_+/g, " ").trim() || name : name;
   return text[0].toUpperCase() + text.slice(1);
 }
 
