@@ -1,5 +1,6 @@
-# Two commands do everything on a fresh machine with Python 3.10 to 3.13:
+# Three commands do everything on a fresh machine with Python 3.10 to 3.13:
 #   make demo   set up, start a local Elasticsearch, ingest the sample catalogue, show three searches
+#   make page   the same sample on its search page
 #   make test   set up, run every check
 PYTHON ?= python3
 VENV   := .venv
@@ -7,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint types unit bench mini browser clean
+.PHONY: help demo page pictures down test lint types unit bench mini browser clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +29,14 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo ## set up, start, ingest the sample catalogue, show three searches
 	@$(BIN)/es-xmodal demo
 
+$(VENV)/.page: pyproject.toml | $(BIN)/python
+	@echo "installing es-xmodal with the local Elasticsearch and the service (once)" >&2
+	$(PIP) --editable '.[local,server]'
+	@touch $@
+
+page: $(VENV)/.page ## the sample's search page, in a browser where there is a display; Ctrl-C stops it
+	@$(BIN)/es-xmodal demo --page
+
 down: $(VENV)/.demo ## stop the local Elasticsearch
 	@$(BIN)/es-xmodal down
 
@@ -41,6 +50,9 @@ browser: ## the browser that tests of the page need: Debian's, where there is no
 	  echo "installing chromium with apt-get (once)" >&2; \
 	  { $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$root apt-get -qq install -y --no-install-recommends chromium fonts-noto-cjk >/dev/null; } \
 	  || echo "chromium could not be installed: the tests of the page skip, and fail in CI" >&2; }
+
+pictures: $(VENV)/.test browser ## take the pictures of the page in docs/pictures anew
+	$(BIN)/python -m tests.browser.pictures
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check .

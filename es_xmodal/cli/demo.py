@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ from es_xmodal.resources import data_path
 from es_xmodal.settings import load_settings
 
 INDEX = "products"
+PAGE_PORT = 8000
+"""Of the page; another one where something listens there."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 # (title, words, the words in English, picture below the sample's folder)
 SEARCHES = (
     ("words, in English", "couch in leather", "", None),
@@ -35,7 +40,12 @@ SEARCHES = (
     show_default=True,
     help="Where the picture goes.",
 )
-def demo(url: str | None, out: Path) -> int:
+@click.option(
+    "--page",
+    is_flag=True,
+    help="Serve the search page of the sample instead, and open it where it can be seen.",
+)
+def demo(url: str | None, out: Path, page: bool) -> int:
     """Start a local Elasticsearch, ingest the sample catalogue, show three kinds of search.
 
     Afterwards the local Elasticsearch runs on, to be tried; `es-xmodal down` stops it.
@@ -45,6 +55,8 @@ def demo(url: str | None, out: Path) -> int:
     url = load_settings(url=url).url or _local_url()
     sample = data_path("ingest", "sample")
     _ingest(sample / "catalog.jsonl", url)
+    if page:
+        return _serve(sample, url)
     shown = []
     with Shop(settings=settings_for(url), index=INDEX) as shop:
         for title, text, gloss, photo in SEARCHES:
@@ -79,6 +91,22 @@ def _ingest(catalog: Path, url: str) -> None:
     code = run(ingest, [str(catalog), "--index", INDEX, "--url", url])
     if code:
         raise click.exceptions.Exit(code)
+
+
+def _serve(sample: Path, url: str) -> int:
+    """The page, until it is stopped, which is no failure."""
+    from es_xmodal.cli.main import run
+    from es_xmodal.cli.serve import PREFIX, serve
+
+    options = ["--index", INDEX, "--url", url, "--images-root", str(sample), "--quiet", "--open"]
+    if f"{PREFIX}PORT" not in os.environ and not _is_free(PAGE_PORT):
+        options += ["--port", "0"]
+    click.echo("The search page of the sample, at this address; Ctrl-C stops it:", err=True)
+    code = run(serve, options)
+    if code not in (0, INTERRUPTED):
+        return code
+    click.echo(f"The local Elasticsearch runs on; stop it with: {_program()} down", err=True)
+    return 0
 
 
 def _how_to_go_on(out: Path, sample: Path) -> None:

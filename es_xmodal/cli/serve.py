@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import webbrowser
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -34,8 +36,19 @@ PREFIX = "ES_XMODAL_SERVER_"
 @click.option("--rate", "rate_per_s", type=float, metavar="R", help="Requests a second of one caller.")
 @click.option("--images-root", metavar="DIR", help="Where the products' pictures lie, to show them.")
 @click.option("--log-queries", is_flag=True, default=None, help="Write the words of queries to the log.")
+@click.option("--quiet", is_flag=True, help="No line for each request; what goes wrong is still said.")
+@click.option("--open", "shown", is_flag=True, help="Open the page in a browser, where there is a display.")
 @url_option
-def serve(index: str, encoder: str | None, profile: Path | None, url: str | None, **asked: Any) -> int:
+def serve(
+    *,
+    index: str,
+    encoder: str | None,
+    profile: Path | None,
+    url: str | None,
+    quiet: bool,
+    shown: bool,
+    **asked: Any,
+) -> int:
     """Search over HTTP, for shops in any language; the page is at `/`.
 
     Keys come from ES_XMODAL_SERVER_KEYS (search:KEY,admin:KEY). Without keys it listens on loopback only.
@@ -54,9 +67,11 @@ def serve(index: str, encoder: str | None, profile: Path | None, url: str | None
     from es_xmodal.server.traces import exporting
 
     settings = settings_for(url, profile=profile)
-    _log_to_stderr()
+    _log_to_stderr(logging.WARNING if quiet else logging.INFO)
     with _told_to_end(), contextlib.closing(_listen(options.host, options.port)) as listener:
         click.echo(f"http://{_shown(listener)} serves the index {index}", err=True)
+        if shown and _has_display():
+            _open_browser(f"http://{_shown(listener)}/")
         with exporting(os.environ):
             uvicorn.Server(start(options, settings, index=index, encoder=encoder)).run(sockets=[listener])
     return 0
@@ -76,13 +91,23 @@ def _told_to_end() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _log_to_stderr() -> None:
+def _has_display() -> bool:
+    """Whether a browser would be seen; without one, text browsers would take the terminal."""
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+
+def _open_browser(address: str) -> None:
+    """In a thread, since some desktops wait for the browser; the socket listens: no request is too early."""
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+def _log_to_stderr(level: int) -> None:
     """A line for each request, also without --verbose: whoever runs a service wants to see that it works."""
     logger = logging.getLogger("es_xmodal.server")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(level)
     logger.propagate = False
 
 

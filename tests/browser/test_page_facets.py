@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import VERSION, Open, settle, shot
 from tests.browser.test_page import accessible, asked, ids, search
-from tests.support.page_shop import HOSTILE, HOSTILE_NAME, page_rows
+from tests.support.page_shop import HOSTILE_NAME, HOSTILE_VALUE, page_rows
 
 pytestmark = [
     pytest.mark.e2e,
@@ -188,14 +188,14 @@ def test_names_and_values_of_attributes_are_text(open_page: Open) -> None:
     page = open_page("/?q=mug")
     hostile = group(page, HOSTILE_NAME)
     expect(hostile.locator("legend")).to_have_text(HOSTILE_NAME)
-    hostile.get_by_label(HOSTILE).check()
-    expect(page.locator(".chip")).to_have_text(f"{HOSTILE_NAME}: {HOSTILE}")
+    hostile.get_by_label(HOSTILE_VALUE).check()
+    expect(page.locator(".chip")).to_have_text(f"{HOSTILE_NAME}: {HOSTILE_VALUE}")
     settle(page)
     assert set(ids(page)) == {id_ for id_, row in ROWS.items() if HOSTILE_NAME in row.get("attributes", {})}
     assert page.locator("#facets script, #facets [onmouseover], #chips [onerror], .value img").count() == 0
     accessible(page)
     page.reload()
-    expect(page.locator(".chip")).to_have_text(f"{HOSTILE_NAME}: {HOSTILE}")
+    expect(page.locator(".chip")).to_have_text(f"{HOSTILE_NAME}: {HOSTILE_VALUE}")
     settle(page)
     page.locator(".card").first.hover()
     page.get_by_role("button", name=re.compile("^Why")).first.click()

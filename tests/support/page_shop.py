@@ -14,6 +14,7 @@ from tests.support.video import BLACK, BLUE, RED, video
 HOSTILE = '<img src=x onerror="window.__ran.push(1)"><script>window.__ran.push(2)</script>'
 HOSTILE_REF = 'images/"><img src=x onerror=window.__ran.push(4)>.png'
 HOSTILE_NAME = '<b onmouseover="window.__ran.push(9)">a=b|c!</b>'
+HOSTILE_VALUE = '<i onclick="__ran.push(10)">'
 FILM = "images/film.mp4"
 BRANDS = ("Korvane", "Qu | Co", "Tallow")
 MUGS = 30
@@ -35,7 +36,7 @@ def page_rows() -> list[dict[str, Any]]:
             "attributes": {
                 "main_colour": colours[number % 3].capitalize(),
                 "size": SIZES[number % 2],
-                **({HOSTILE_NAME: [HOSTILE, "plain"]} if number < 6 else {}),
+                **({HOSTILE_NAME: [HOSTILE_VALUE, "plain"]} if number < 6 else {}),
             },
             "url": f"https://shop.example/p/{number}",
             "images": [f"images/{colours[number % 3]}-{number}.png", f"images/other-{number}.png"],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import queue
+import sys
 import threading
+import webbrowser
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +15,11 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+import uvicorn
 from numpy.typing import NDArray
 
-from es_xmodal.cli.serve import server_options
+from es_xmodal.cli.main import run
+from es_xmodal.cli.serve import serve, server_options
 from es_xmodal.errors import (
     ClusterUnreachableError,
     EncoderError,
@@ -23,6 +29,7 @@ from es_xmodal.errors import (
     SettingsError,
     XModalError,
 )
+from es_xmodal.server import run as run_module
 from es_xmodal.server.batching import BatchingEncoder
 from es_xmodal.server.gate import Gate, RateLimit
 from es_xmodal.server.options import ServerOptions, parse_keys, role_of
@@ -33,6 +40,36 @@ from tests.support.encoders import HashEncoder
 pytestmark = pytest.mark.unit
 
 SEARCH, ADMIN = "s" * 20, "a" * 20
+
+
+# --- the command ---
+
+
+@pytest.mark.parametrize(("display", "opened"), [("", False), (":0", True)])
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there is always a display")
+def test_the_page_is_opened_where_there_is_a_display(
+    display: str, opened: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = queue.SimpleQueue[str]()
+    logger = logging.getLogger("es_xmodal.server")
+    for name in ("handlers", "propagate", "level"):  # as they were for the tests after this one
+        monkeypatch.setattr(logger, name, getattr(logger, name) if name != "handlers" else [])
+    monkeypatch.setattr(webbrowser, "open", seen.put)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr(run_module, "start", lambda *args, **options: uvicorn.Config("none"))
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    options = ["--port", "0", "--url", "http://127.0.0.1:9"]
+    for quiet, level in (([], logging.INFO), (["--quiet"], logging.WARNING)):
+        assert run(serve, [*options, *quiet, "--open"]) == 0
+        address = capsys.readouterr().err.split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        if opened:
+            assert seen.get(timeout=60) == f"{address}/"
+        assert seen.empty()
+        assert logger.level == level
+    assert run(serve, options) == 0
+    assert seen.empty()
 
 
 # --- keys and options -----------------------------------------------------------------------------------
