@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ from es_xmodal.errors import SettingsError
 if TYPE_CHECKING:
     from es_xmodal.enrich.options import EnrichOptions
     from es_xmodal.enrich.report import EnrichReport
+    from es_xmodal.ingest.options import Parts
+    from es_xmodal.ingest.pipeline import OnProgress
+    from es_xmodal.settings import Settings
 
 
 @click.command()
@@ -92,15 +97,35 @@ def enrich(url: str | None, encoder: str | None, as_json: bool, undo: bool, **as
     with ExitStack() as stack:
         parts = stack.enter_context(ingest_parts(settings, asked["images_root"] or Path()))
         show = stack.enter_context(progress())
-        if asked["new"]:
-            report = run_beside(parts, options, asked["new"], swap=asked["swap"], on_progress=show)
-        else:
-            report = run_enrich(parts, options, on_progress=show)
+
+        def run(show: OnProgress) -> EnrichReport:
+            if asked["new"]:
+                return run_beside(parts, options, asked["new"], swap=asked["swap"], on_progress=show)
+            return run_enrich(parts, options, on_progress=show)
+
+        report = _recorded(run, parts, settings, asked["index"], show)
     if as_json:
         echo_json(report.to_json())
     else:
         _print_report(report)
     return 0 if report.clean else 1
+
+
+def _recorded(
+    run: Callable[[OnProgress], EnrichReport],
+    parts: Parts,
+    settings: Settings,
+    name: str,
+    show: OnProgress,
+) -> EnrichReport:
+    """Run, and record the run where the settings say so."""
+    from es_xmodal.ingest.audited import About, run_recorded
+
+    if not settings.audit:
+        return run(show)
+    about = About(command="enrich", alias=name, audit_index=settings.audit_index)
+    report, audited = run_recorded(run, parts, about, show)
+    return replace(report, audit=audited)
 
 
 def _undo(url: str | None, as_json: bool, asked: dict[str, Any]) -> int:
@@ -171,6 +196,8 @@ def _print_report(report: EnrichReport) -> None:
     if report.copied_from:
         _print_copy(report)
     print_shared(report.shared_pictures)
+    if report.audit and report.audit.warning:
+        click.echo(f"audit: {report.audit.warning}", err=True)
     if report.rejects_file:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejects_by_reason.items())
         click.echo(f"did not make it: {reasons}; see {report.rejects_file}", err=True)

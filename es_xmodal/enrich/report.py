@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from es_xmodal.index.audit import Audited
 from es_xmodal.index.quantisation import Choice
 from es_xmodal.ingest.shared import SharedPicture
 
@@ -31,6 +32,8 @@ class EnrichReport:
     vector_index: Choice
     rejects_file: str | None = None
     rejects_by_reason: Mapping[str, int] = field(default_factory=dict)
+    reject_examples: Mapping[str, str] = field(default_factory=dict)
+    """Reason -> id of one document."""
     shared_pictures: tuple[SharedPicture, ...] = ()
     copied_from: str | None = None
     """The index that `index` is a copy of; None: it is the shop's own."""
@@ -38,6 +41,8 @@ class EnrichReport:
     """Documents that were copied by this run."""
     swapped: str | None = None
     """The alias that stands for the copy from now on."""
+    audit: Audited | None = None
+    """Whether the run was recorded for Kibana; None: that was not asked for."""
 
     def after(self, other: EnrichReport) -> EnrichReport:
         """Return this report with the counters of an earlier one added."""
@@ -50,6 +55,7 @@ class EnrichReport:
                 for stage, spent in self.seconds_by_stage.items()
             },
             rejects_by_reason=self.rejects_by_reason or other.rejects_by_reason,
+            reject_examples=self.reject_examples or other.reject_examples,
             rejects_file=self.rejects_file or other.rejects_file,
         )
 
@@ -84,4 +90,5 @@ class EnrichReport:
                 {"ref": one.ref, "content": one.content, "products": one.products}
                 for one in self.shared_pictures
             ],
+            "audit": self.audit.to_json() if self.audit else None,
         }

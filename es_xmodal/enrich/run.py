@@ -175,6 +175,7 @@ class _Run:
             vector_index=choice,
             rejects_file=str(self._options.rejects_path) if reasons else None,
             rejects_by_reason=reasons,
+            reject_examples=dict(rejects.examples),
             shared_pictures=self._shared.found(),
         )
 

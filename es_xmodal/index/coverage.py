@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.search import search
+from es_xmodal.index.target import Target
 
 TIMEOUT_S: Final = 10.0
+_TEXT: Final = "text_vector"
 
 
-def coverage_of(client: Elasticsearch, index: str, fields: Mapping[str, str]) -> tuple[int, dict[str, float]]:
+def coverage_of(client: Elasticsearch, target: Target) -> tuple[int, dict[str, float]]:
     """Count how much of an index has pictures and vectors.
 
     Args:
         client: see `connect`.
-        index: alias or physical name.
-        fields: dotted field -> type, as in `Target.fields`.
+        target: the index.
 
     Returns:
         Documents, and `picture`, `vector` (of pictures, or of text and pictures) and `text_vector` as parts
@@ -27,11 +28,10 @@ def coverage_of(client: Elasticsearch, index: str, fields: Mapping[str, str]) ->
     Raises:
         ClusterError: the cluster cannot be reached or refuses.
     """
-    filters = dict(_filters(fields))
-    aggregations = {name: {"filter": one} for name, one in filters.items()}
+    filters = dict(_filters(target))
     body: dict[str, Any] = {"size": 0, "track_total_hits": True}
-    body |= {"aggs": aggregations} if aggregations else {}
-    answer = search(client, index, body, timeout_s=TIMEOUT_S)
+    body["aggs"] = {name: {"filter": one} for name, one in filters.items()}
+    answer = search(client, target.index, body, timeout_s=TIMEOUT_S)
     documents = int(answer["hits"]["total"]["value"])
     if not documents:
         return 0, {}
@@ -39,22 +39,19 @@ def coverage_of(client: Elasticsearch, index: str, fields: Mapping[str, str]) ->
     return documents, {name: counted[name]["doc_count"] / documents for name in filters}
 
 
-def _filters(fields: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    pictures = next(
-        (name for name, kind in fields.items() if kind == "nested" and f"{name}.ref" in fields), None
-    )
-    if pictures is not None:
-        yield "picture", {"nested": {"path": pictures, "query": {"match_all": {}}}}
-    vectors = [name for name, kind in fields.items() if kind == "dense_vector"]
-    text = [name for name in vectors if name.rpartition(".")[2] == "text_vector"]
-    others = [name for name in vectors if name not in text]
+def _filters(target: Target) -> Iterator[tuple[str, dict[str, Any]]]:
+    at = target.meta.names.at
+    vectors = [name for name, kind in target.fields.items() if kind == "dense_vector"]
+    if "images" in target.fields:
+        yield "picture", {"nested": {"path": at("images"), "query": {"match_all": {}}}}
+    others = [_exists(name, at) for name in vectors if name != _TEXT]
     if others:
-        yield "vector", {"bool": {"should": [_exists(name, pictures) for name in others]}}
-    if text:
-        yield "text_vector", _exists(text[0], pictures)
+        yield "vector", {"bool": {"should": others}}
+    if _TEXT in vectors:
+        yield "text_vector", _exists(_TEXT, at)
 
 
-def _exists(name: str, nested: str | None) -> dict[str, Any]:
-    exists = {"exists": {"field": name}}
-    inside = nested is not None and name.startswith(f"{nested}.")
-    return {"nested": {"path": nested, "query": exists}} if inside else exists
+def _exists(name: str, at: Callable[[str], str]) -> dict[str, Any]:
+    exists = {"exists": {"field": at(name)}}
+    inside = name.startswith("images.")
+    return {"nested": {"path": at("images"), "query": exists}} if inside else exists

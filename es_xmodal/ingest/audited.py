@@ -1,12 +1,14 @@
-"""An ingest whose end is recorded for Kibana, however it ends."""
+"""A run whose end is recorded for Kibana, however it ends."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from es_xmodal.errors import ClusterUnreachableError, XModalError
 from es_xmodal.index.audit import Audited, Command, RunRecord, RunState, write_audit
@@ -17,7 +19,36 @@ from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.pipeline import OnProgress, run_ingest
 from es_xmodal.ingest.report import IngestReport, Tally
 
-Recorder = Callable[[RunRecord], Audited]
+
+class Report(Protocol):
+    """What is recorded of a report."""
+
+    @property
+    def index(self) -> str | None: ...  # noqa: D102
+    @property
+    def counts(self) -> Mapping[str, int]: ...  # noqa: D102
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+    @property
+    def seconds_by_stage(self) -> Mapping[str, float]: ...  # noqa: D102
+    @property
+    def rejects_by_reason(self) -> Mapping[str, int]: ...  # noqa: D102
+    @property
+    def reject_examples(self) -> Mapping[str, str]: ...  # noqa: D102
+
+
+R = TypeVar("R", bound=Report)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """What is known of a run before it begins."""
+
+    command: Command
+    alias: str
+    audit_index: str
+    """Index, alias or data stream where it is recorded."""
+    catalog: Path | None = None
 
 
 def run_audited(
@@ -27,10 +58,7 @@ def run_audited(
     audit_index: str | None,
     on_progress: OnProgress = lambda tally: None,
 ) -> IngestReport:
-    """Bring a catalogue into an index, and record the run in an index beside it.
-
-    That the run cannot be recorded is a warning in the report: the ingest is done by then. A run that fails
-    or is interrupted is recorded too, unless it failed because the cluster does not answer.
+    """Bring a catalogue into an index, and record the run in an index beside it; see `run_recorded`.
 
     Args:
         parts: see `run_ingest`.
@@ -47,34 +75,72 @@ def run_audited(
     """
     if audit_index is None:
         return run_ingest(parts, options, on_progress=on_progress)
-    watch = _Watch(parts, options, check_name(audit_index))
+    about = About(
+        command=_command(options),
+        alias=options.index,
+        audit_index=audit_index,
+        catalog=None if options.from_index else options.catalog,
+    )
+
+    def run(show: OnProgress) -> IngestReport:
+        return run_ingest(parts, options, on_progress=show)
+
+    report, audited = run_recorded(run, parts, about, on_progress)
+    return replace(report, audit=audited)
+
+
+def run_recorded(
+    run: Callable[[OnProgress], R],
+    parts: Parts,
+    about: About,
+    on_progress: OnProgress = lambda tally: None,
+) -> tuple[R, Audited]:
+    """Run, and record how it ended.
+
+    That a run cannot be recorded is a warning in what is returned: the run is over by then. A run that fails
+    or is interrupted is recorded too, unless it failed because the cluster does not answer.
+
+    Args:
+        run: does the work; it is given what to call now and then with the counters.
+        parts: whose cluster and encoder it works with.
+        about: what it is.
+        on_progress: called as `run` calls what it is given.
+
+    Returns:
+        Its report, and whether it is recorded.
+
+    Raises:
+        XModalError: as `run` does.
+        SettingsError: the audit index cannot be one's name.
+    """
+    check_name(about.audit_index)
+    watch = _Watch(parts, about)
 
     def watched(tally: Tally) -> None:
         watch.tally = tally
         on_progress(tally)
 
     try:
-        report = run_ingest(parts, options, on_progress=watched)
+        report = run(watched)
     except ClusterUnreachableError:
         raise  # nor would it take the record
     except (XModalError, KeyboardInterrupt) as error:
         watch.failed(error)
         raise
-    return replace(report, audit=watch.done(report))
+    return report, watch.done(report)
 
 
 class _Watch:
     """Knows of a run what is to be recorded of it."""
 
-    def __init__(self, parts: Parts, options: IngestOptions, audit_index: str) -> None:
+    def __init__(self, parts: Parts, about: About) -> None:
         self._parts = parts
-        self._options = options
-        self._audit_index = audit_index
+        self._about = about
         self._started = time.perf_counter()
         self.tally: Tally | None = None
         """The counters, once the run has any."""
 
-    def done(self, report: IngestReport) -> Audited:
+    def done(self, report: Report) -> Audited:
         record = replace(
             self._record("complete"),
             index=report.index,
@@ -88,23 +154,24 @@ class _Watch:
 
     def failed(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt)
-        catalog = self._options.catalog
-        # Whoever looks at a dashboard need not know the folders of the machine.
-        line = "interrupted" if interrupted else str(error).replace(str(catalog), catalog.name)
+        line, catalog = "interrupted" if interrupted else str(error), self._about.catalog
+        if catalog is not None:
+            # Whoever looks at a dashboard need not know the folders of the machine.
+            line = line.replace(str(catalog), catalog.name)
         record = replace(self._record("interrupted" if interrupted else "failed"), error=line)
         if self.tally is not None:
             record = replace(record, counts=self.tally.counts(), seconds_by_stage=self.tally.seconds())
         self._write(record)
 
     def _record(self, outcome: RunState) -> RunRecord:
-        info = self._parts.encoder.info
+        info, about = self._parts.encoder.info, self._about
         return RunRecord(
             run=secrets.token_hex(8),
             at=datetime.now(timezone.utc),
-            command=_command(self._options),
+            command=about.command,
             outcome=outcome,
-            alias=self._options.index,
-            catalog=self._options.catalog.name,
+            alias=about.alias,
+            catalog=about.catalog.name if about.catalog else None,
             encoder_spec=info.spec,
             encoder_fingerprint=info.fingerprint,
             seconds=round(time.perf_counter() - self._started, 3),
@@ -113,14 +180,13 @@ class _Watch:
     def _write(self, record: RunRecord) -> Audited:
         client = self._parts.client
         try:
-            target = load_target(client, self._options.index)
-            documents, coverage = coverage_of(client, target.index, target.fields)
-            record = replace(
-                record, index=record.index or target.index, documents=documents, coverage=coverage
-            )
+            # The index that was written, which need not serve; of a run that failed the one that does.
+            target = load_target(client, record.index or record.alias)
+            documents, coverage = coverage_of(client, target)
+            record = replace(record, index=target.index, documents=documents, coverage=coverage)
         except XModalError:
             pass  # there is no such index, or none that is whole: the run is recorded without
-        return write_audit(client, record, index=self._audit_index)
+        return write_audit(client, record, index=self._about.audit_index)
 
 
 def _command(options: IngestOptions) -> Command:

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from es_xmodal.cluster.client import Client
 from es_xmodal.cluster.search import search
-from es_xmodal.index.target import load_target
+from es_xmodal.index.target import find_indices, load_target
+from es_xmodal.index.traps import walk
 from es_xmodal.kibana.shown import Shown, shown_fields
 
 _SAMPLE: Final = 50
@@ -29,8 +30,10 @@ def read_shown(client: Client, name: str) -> tuple[Shown, bool | None]:
         ClusterError: the cluster cannot be reached or refuses.
     """
     target = load_target(client, name)
+    mappings = find_indices(client, target.index)[target.index].get("mappings") or {}
+    fields = {field: str(one.get("type", "object")) for field, one in walk(mappings.get("properties") or {})}
     shop = target.meta.shop
-    shown = shown_fields(target.fields, shop.paths if shop else None)
+    shown = shown_fields(fields, shop.paths if shop else None)
     if shown.picture is None:
         return shown, None
     body: dict[str, Any] = {"size": _SAMPLE, "_source": False, "fields": [shown.picture]}

@@ -17,6 +17,7 @@ from es_xmodal.index.target import find_indices, load_target
 from es_xmodal.ingest.report import COUNTS, STAGES
 from es_xmodal.settings import load_settings
 from tests.support.cli import UNREACHABLE, WRONG, Cli, refused
+from tests.support.enriching import make_shop
 from tests.support.fake_kibana import KEY, FakeKibana, fake_kibana
 from tests.support.kibana_requests import lens_request, numbers_of, session_request
 from tests.support.kibana_shapes import Dashboard, DataView, Lens, Session, check_references, read_export
@@ -318,3 +319,34 @@ def test_plan_is_text_for_the_console(sample_cli: Cli, client: Elasticsearch) ->
             assert len(lines) % 2 == 0
         else:
             assert isinstance(json.loads(rest), dict)
+
+
+def test_an_index_of_a_shop_and_its_enrichment(
+    es_url: str, bare_cli: Cli, index_prefix: str, client: Elasticsearch
+) -> None:
+    """The shop's own fields are shown, ours are hidden, and the enrichment is a run like any other."""
+    name, audit = f"{index_prefix}own", f"{index_prefix}runs"
+    make_shop(es_url, name, bare_cli.home / "own", count=4)
+    cli = bare_cli.with_variables(ES_XMODAL_AUDIT="true", ES_XMODAL_AUDIT_INDEX=audit)
+    maps = ("--map", "title=name", "--map", "images=photo_urls", "--map", "price=price")
+    done = cli.json("enrich", name, *maps, "--images-root", bare_cli.home / "own")
+    assert done["audit"] == {"index": audit, "documents": 1, "warning": None}
+    client.indices.refresh(index=audit)
+    (run,) = (hit["_source"] for hit in client.search(index=audit).body["hits"]["hits"])
+    assert (run["command"], run["alias"], run["documents"]) == ("enrich", name, 4)
+    assert "catalog" not in run
+    assert run["coverage"]["text_vector"] == 1.0
+    told = cli.here(
+        "kibana", "export", "--index", name, "--image-url-template", "https://s.example/{{value}}"
+    )
+    assert told.err == ""
+    found = read_export(told.out.encode())
+    view, session = found[0], found[1]
+    assert isinstance(view, DataView)
+    assert isinstance(session, Session)
+    assert session.attributes.columns == ["photo_urls", "name", "price"]
+    body = session_request(session, view, types_of(client, name))
+    hits = client.search(index=name, **body).body["hits"]["hits"]
+    assert len(hits) == 4
+    assert not any(field.startswith("es_xmodal") for hit in hits for field in hit["fields"])
+    assert any(hit["fields"]["photo_urls"] for hit in hits)

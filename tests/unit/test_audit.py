@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from es_xmodal.index.audit import AUDIT_INDEX, MAX_ERROR, RunRecord, audit_docum
 from es_xmodal.index.audit import audit_properties as properties_for
 from es_xmodal.index.coverage import coverage_of
 from es_xmodal.ingest.report import COUNTS, STAGES
+from es_xmodal.query.fields import Fields
 from es_xmodal.resources import index_template
 from es_xmodal.settings import load_settings
 from tests.support.fake_node import Answer, Asked, fake_client, script
@@ -241,18 +243,21 @@ def test_coverage_asks_for_what_the_index_has() -> None:
     }
     fields = {
         "images": "nested",
-        "images.ref": "keyword",
         "images.joint": "dense_vector",
         "fused_vector": "dense_vector",
         "text_vector": "dense_vector",
+        "title": "text",
     }
+    target = SimpleNamespace(index="shop", fields=fields, meta=SimpleNamespace(names=Fields(prefix="x.")))
     client, asked, _ = fake_client(script(Answer(body=answer)))
-    assert coverage_of(client, "shop", fields) == (4, {"picture": 0.75, "vector": 0.5, "text_vector": 1.0})
+    counted = coverage_of(client, target)  # type: ignore[arg-type]
+    assert counted == (4, {"picture": 0.75, "vector": 0.5, "text_vector": 1.0})
     filters = {name: one["filter"] for name, one in json.loads(asked[0].body)["aggs"].items()}
-    exists = {"exists": {"field": "images.joint"}}
-    nested = {"nested": {"path": "images", "query": exists}}
-    assert filters["vector"] == {"bool": {"should": [nested, {"exists": {"field": "fused_vector"}}]}}
-    assert filters["text_vector"] == {"exists": {"field": "text_vector"}}
+    exists = {"exists": {"field": "x.images.joint"}}
+    nested = {"nested": {"path": "x.images", "query": exists}}
+    assert filters["picture"] == {"nested": {"path": "x.images", "query": {"match_all": {}}}}
+    assert filters["vector"] == {"bool": {"should": [nested, {"exists": {"field": "x.fused_vector"}}]}}
+    assert filters["text_vector"] == {"exists": {"field": "x.text_vector"}}
 
 
 def test_settings_and_options_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
