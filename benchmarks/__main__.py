@@ -27,7 +27,9 @@ from benchmarks.rows import (
 @click.option("--products", default=100_000, show_default=True, help="Products of the fusion and edits rows.")
 @click.option(
     "--only",
-    type=click.Choice(["ingest", "search", "own", "fusion", "memory", "adapt", "encoders", "edits"]),
+    type=click.Choice(
+        ["ingest", "search", "own", "fusion", "memory", "adapt", "encoders", "edits", "service"]
+    ),
     multiple=True,
 )
 @click.option("--json-out", type=click.Path(path_type=Path, dir_okay=False))
@@ -36,6 +38,8 @@ from benchmarks.rows import (
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the export of the encoders' rows there, and use it again.",
 )
+@click.option("--seconds", default=5.0, show_default=True, help="Of each measurement of the service rows.")
+@click.option("--overload-seconds", default=10.0, show_default=True, help="Of their overload.")
 @click.option("--child", type=int, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 def main(
@@ -45,6 +49,8 @@ def main(
     only: tuple[str, ...],
     json_out: Path | None,
     export: Path | None,
+    seconds: float,
+    overload_seconds: float,
     child: int | None,
     folder: Path | None,
 ) -> None:
@@ -84,6 +90,14 @@ def main(
             from benchmarks.edits import edit_rows
 
             for one in edit_rows(url, place, products=products):
+                _show(one)
+                done.append(one)
+        if "service" in only:  # minutes, and only loopback
+            from benchmarks.service import service_rows
+
+            for one in service_rows(
+                url, place, rows=min(rows, 1000), seconds=seconds, overload_s=overload_seconds
+            ):
                 _show(one)
                 done.append(one)
         for name, run in measure.items():
