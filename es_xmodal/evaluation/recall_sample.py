@@ -59,7 +59,7 @@ def read_sample(client: Client, target: Target, facts: Facts, *, most: int) -> S
     fields = [one.name for one in facts.fields]
     rows: list[dict[str, NDArray[np.float32]]] = []
     held = 0
-    for _, found in sampled_products(client, target.index, fields, most=most):
+    for _, found in sampled_products(client, target.index, fields, most=most, names=target.meta.names):
         rows.append({name: np.array(vectors, dtype=np.float32) for name, vectors in found.items()})
         held += sum(one.nbytes for one in rows[-1].values())
         if held >= MOST_BYTES:

@@ -196,13 +196,13 @@ STATE_ADVICE: Mapping[str, Advice] = {
     ),
     "foreign": Advice(
         "note",
-        "the index was not made by es_xmodal: it is never written, and cannot be searched by it as it is",
-        "ingest the shop's catalogue under another name beside it; the fields that fit are listed below",
+        "the index was not made by es_xmodal: it cannot be searched by it as it is",
+        "`es-xmodal enrich INDEX` adds what it lacks in place; or ingest the shop's catalogue beside it",
     ),
     "fields": Advice(
         "note",
         "fields that look like parts of a product, by name and type",
-        "export the rows, and name the fields that are called otherwise: `ingest --map title=FIELD`",
+        "name the fields that are called otherwise: `es-xmodal enrich INDEX --map title=FIELD`",
     ),
 }
 

@@ -6,7 +6,7 @@ Changes nothing, but that it lets writers back in whom a dead process held back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elastic_transport import ObjectApiResponse
@@ -149,7 +149,14 @@ def _one_index(
         documents=documents,
         window=asked.window,
     )
-    return [*findings, *look(facts), *not_told]
+    found_all = [*findings, *look(facts), *not_told]
+    return [_for_shop(one) for one in found_all] if meta and meta.shop else found_all
+
+
+def _for_shop(one: Diagnosis) -> Diagnosis:
+    """An index that a shop made is mended by `enrich`, not by `ingest`."""
+    fix = one.fix.replace("es-xmodal ingest CATALOG --rebuild", "es-xmodal enrich INDEX --to NEW")
+    return replace(one, fix=fix.replace("es-xmodal ingest CATALOG", "es-xmodal enrich INDEX --all"))
 
 
 def _encoder(meta: IndexMeta, asked: Asked) -> tuple[EncoderInfo | None, list[Diagnosis]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from es_xmodal.index.advice import Diagnosis, found
 from es_xmodal.index.traps import walk
+from es_xmodal.query.fields import OBJECT
 
 _TEXT = frozenset(
     {"text", "match_only_text", "keyword", "constant_keyword", "wildcard", "search_as_you_type"}
@@ -83,7 +84,12 @@ def foreign_findings(index: str, mappings: Mapping[str, Any]) -> list[Diagnosis]
 def _own_fields(properties: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Every field but multi-fields: those hold what their parent holds."""
     inner = {f"{name}.{sub}" for name, one in walk(properties) for sub in (one.get("fields") or {})}
-    return [(name, one) for name, one in walk(properties) if name not in inner]
+    left = (*inner, OBJECT)  # what an enrichment left behind is no field of the shop
+    return [
+        (name, one)
+        for name, one in walk(properties)
+        if name not in left and not name.startswith(f"{OBJECT}.")
+    ]
 
 
 def _part_of(name: str, kind: str) -> str | None:

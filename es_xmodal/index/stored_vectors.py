@@ -13,6 +13,7 @@ from es_xmodal.cluster.search import close_point, open_point, search
 from es_xmodal.errors import ClusterError
 from es_xmodal.index.quantisation import Facts, FieldFacts, Version
 from es_xmodal.index.target import Target
+from es_xmodal.query.fields import OUR_OWN, Fields
 
 PAGE = 200
 """Products a page: some megabytes of JSON, whatever the size of the index."""
@@ -34,12 +35,13 @@ def count_vectors(client: Elasticsearch, target: Target) -> tuple[int, dict[str,
     Raises:
         ClusterError: the cluster cannot be reached or refuses.
     """
-    flat = {name: _exists(name) for name in target.vectors if "." not in name}
-    nested = {name: _exists(name) for name in target.vectors if "." in name}
+    names = target.meta.names
+    flat = {name: _exists(names.at(name)) for name in target.vectors if "." not in name}
+    nested = {name: _exists(names.at(name)) for name in target.vectors if "." in name}
     aggregations: dict[str, Any] = {"flat": {"filters": {"filters": flat}}} if flat else {}
     if nested:
         inside = {"inside": {"filters": {"filters": nested}}}
-        aggregations["nested"] = {"nested": {"path": "images"}, "aggs": inside}
+        aggregations["nested"] = {"nested": {"path": names.at("images")}, "aggs": inside}
     body = {"size": 0, "track_total_hits": True, "aggs": aggregations}
     answer = search(client, target.index, body, timeout_s=_TIMEOUT_S)
     found = answer.get("aggregations", {})
@@ -79,7 +81,7 @@ def facts_of(
 
 
 def sampled_products(
-    client: Elasticsearch, index: str, fields: Sequence[str], *, most: int
+    client: Elasticsearch, index: str, fields: Sequence[str], *, most: int, names: Fields = OUR_OWN
 ) -> Iterator[tuple[str, dict[str, list[list[float]]]]]:
     """Read the vectors of products in an even, repeatable random order.
 
@@ -90,6 +92,7 @@ def sampled_products(
         index: physical index.
         fields: vector fields.
         most: products to read.
+        names: what the index calls its fields.
 
     Yields:
         Id, and field -> its vectors; a product without a vector is passed over.
@@ -97,41 +100,42 @@ def sampled_products(
     Raises:
         ClusterError: the cluster cannot be reached or refuses.
     """
-    after: list[Any] | None = None
+    after: dict[str, Any] = {}
     left = most
     with _point(client, index) as point:
         while left > 0:
-            body = _page(point, fields, min(PAGE, left), after)
+            body = _page(point, fields, names, min(PAGE, left)) | after
             hits = search(client, None, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]
             for hit in hits:
-                yield str(hit["_id"]), _vectors(hit.get("fields", {}), fields)
+                yield str(hit["_id"]), _vectors(hit.get("fields", {}), fields, names)
             if len(hits) < min(PAGE, left):
                 return
             left -= len(hits)
-            after = hits[-1]["sort"]
+            after = {"search_after": hits[-1]["sort"]}
 
 
-def _page(point: str, fields: Sequence[str], size: int, after: list[Any] | None) -> dict[str, Any]:
+def _page(point: str, fields: Sequence[str], names: Fields, size: int) -> dict[str, Any]:
     order = {"random_score": {"seed": _SEED, "field": "_seq_no"}, "boost_mode": "replace"}
-    body: dict[str, Any] = {
+    return {
         "pit": {"id": point, "keep_alive": f"{_KEEP_S}s"},
-        "query": {"function_score": {"query": {"bool": {"should": _with_any(fields)}}, **order}},
+        "query": {"function_score": {"query": {"bool": {"should": _with_any(fields, names)}}, **order}},
         "sort": [{"_score": "desc"}, {"_shard_doc": "asc"}],
         "size": size,
         "_source": False,
-        "fields": list(fields),
+        "fields": [names.at(name) for name in fields],
         "track_total_hits": False,
     }
-    return body if after is None else {**body, "search_after": after}
 
 
 def _exists(name: str) -> dict[str, Any]:
     return {"exists": {"field": name}}
 
 
-def _with_any(fields: Sequence[str]) -> list[dict[str, Any]]:
+def _with_any(fields: Sequence[str], names: Fields) -> list[dict[str, Any]]:
     return [
-        {"nested": {"path": name.partition(".")[0], "query": _exists(name)}} if "." in name else _exists(name)
+        {"nested": {"path": names.at(name.partition(".")[0]), "query": _exists(names.at(name))}}
+        if "." in name
+        else _exists(names.at(name))
         for name in fields
     ]
 
@@ -147,10 +151,11 @@ def _point(client: Elasticsearch, index: str) -> Iterator[str]:
             close_point(client, point)
 
 
-def _vectors(found: Mapping[str, Any], fields: Sequence[str]) -> dict[str, list[list[float]]]:
+def _vectors(found: Mapping[str, Any], fields: Sequence[str], names: Fields) -> dict[str, list[list[float]]]:
     vectors = {}
     for path in fields:
-        outer, _, inner = path.partition(".")
+        part, _, inner = path.partition(".")
+        outer = names.at(part)
         if inner:
             rows = [one[inner] for one in found.get(outer, []) if one.get(inner)]
         else:

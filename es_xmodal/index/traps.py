@@ -70,6 +70,12 @@ class IndexFacts:
             if one.get("type") == "dense_vector"
         }
 
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """The same for the fields of this project, named as in an index of our own."""
+        start = len(self.meta.names.prefix) if self.meta else 0
+        prefix = self.meta.names.prefix if self.meta else ""
+        return {name[start:]: one for name, one in self.vectors().items() if name.startswith(prefix)}
+
 
 def walk(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield every field of a mapping, those below objects and multi-fields included.
@@ -132,7 +138,7 @@ def _vector_index(facts: IndexFacts) -> Iterator[Diagnosis]:
 
 
 def _rule(facts: IndexFacts) -> Choice | None:
-    if facts.meta is None or not facts.documents or not facts.vectors():
+    if facts.meta is None or not facts.documents or not facts.parts():
         return None
     lucene = int((facts.stats.get("docs") or {}).get("count", facts.documents))
     pictures = max(lucene - facts.documents, 0)  # Lucene counts each nested picture as a document
@@ -143,7 +149,7 @@ def _rule(facts: IndexFacts) -> Choice | None:
             vectors=pictures if "." in name else facts.documents,
             nested="." in name,
         )
-        for name, one in facts.vectors().items()
+        for name, one in facts.parts().items()
         if name not in facts.unused
     )
     able = facts.capabilities
@@ -187,7 +193,7 @@ def _vectors_and_encoder(facts: IndexFacts) -> Iterator[Diagnosis]:
     """Of this project's own fields: do the encoder's vectors fit them?"""
     if facts.meta is None:
         return
-    there = facts.vectors()
+    there = facts.parts()
     for name, (dims, similarity) in _wanted(facts.meta, facts.encoder).items():
         one = there.get(name)
         if one is None:
@@ -212,8 +218,8 @@ def _wanted(meta: IndexMeta, encoder: EncoderInfo | None) -> dict[str, tuple[int
 def _calibration(facts: IndexFacts) -> Iterator[Diagnosis]:
     if facts.meta is None or facts.meta.state != "complete":
         return
-    used = facts.vectors().keys() - facts.unused
-    for leg, name in fields_of(facts.vectors()).items():
+    used = facts.parts().keys() - facts.unused
+    for leg, name in fields_of(facts.parts()).items():
         if name in used and leg not in facts.meta.calibration:
             yield found("not-calibrated", f"leg {leg}", f"no floor and spread for {name}")
 
