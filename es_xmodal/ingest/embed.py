@@ -93,6 +93,7 @@ class Embedder:
         self._keep(new)
         for shot in shots:
             twin = first.get(shot.content, shot)
+            self._tally.add("reused_vectors", twin is not shot and bool(twin.vectors))
             shot.prepared = None
             shot.vectors, shot.failure = twin.vectors or shot.vectors, twin.failure or shot.failure
 
@@ -109,7 +110,9 @@ class Embedder:
         for text, result in found.items():
             if not isinstance(result, EncoderError):
                 new[self._loader.text_key(text, space)] = result[space]
-        self._tally.add("encoded_texts", sum(not isinstance(one, EncoderError) for one in found.values()))
+        self._tally.add("encoded_texts", len(new))
+        good = sum(not isinstance(found[row.text], EncoderError) for row in rows)
+        self._tally.add("reused_vectors", good - len(new))
         self._keep(new)
         for row in rows:
             result = found[row.text]

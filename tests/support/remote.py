@@ -6,10 +6,11 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +38,7 @@ from es_xmodal.media.video import DEFAULT_VIDEO_LIMITS
 from es_xmodal.store.texts import TextStore
 from es_xmodal.store.vectors import VectorStore
 from tests.support.encoders import HashEncoder
-from tests.support.ingesting import write_rows
+from tests.support.ingesting import shop_rows, write_rows
 
 
 def hash_encoder(cores: int, gpu: bool) -> Encoder:
@@ -240,3 +241,24 @@ def products_of(rows: Iterable[Mapping[str, Any]]) -> list[Product]:
     with TemporaryDirectory() as folder:
         found = read_catalog(write_rows(Path(folder), list(rows)))
         return [row for row in found if isinstance(row, Product)]
+
+
+def main(home: str) -> None:
+    """Embed for as long as one lets it: an ingest on Ray that a test interrupts."""
+    from es_xmodal.ingest.remote.ray_cluster import RayCluster, RayOptions
+    from es_xmodal.ingest.remote.ray_pool import RayPool
+
+    root = Path(home) / "shop"
+    products = products_of(shop_rows(root, 400))
+    with (
+        RayCluster(RayOptions(workers=1)) as cluster,
+        place(Path(home), root, again=Again(encoder=slow_encoder)) as one,
+        closing(one.remote(RayPool(cluster, one.recipe)).rows(iter(products))) as groups,
+    ):
+        for rows in groups:
+            if rows:
+                print("embedding", flush=True, file=sys.__stdout__)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

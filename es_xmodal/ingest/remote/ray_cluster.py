@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
@@ -20,7 +20,7 @@ LOCAL: Final = "local"
 STORE_BYTES: Final = 512 * 2**20
 """Object store of a cluster that is started here; Ray's own default would be 30 % of the memory."""
 CORES_A_WORKER: Final = 4
-"""More cores make one batch hardly faster; more workers do."""
+"""Without a GPU. More cores make one batch hardly faster; more workers do."""
 _FRESH_S: Final = 5.0
 _LONGEST_REASON: Final = 300
 _QUIET: Final = {
@@ -89,7 +89,10 @@ class RayCluster:
             )
         self._ray = _imported()
         self._ours = not self._ray.is_initialized()
+        self._diverted = ExitStack()
         if self._ours:
+            # Ray prints to standard output that a worker died, and a program may be reading that.
+            self._diverted.enter_context(redirect_stdout(sys.stderr))
             self._start(address)
 
     def __enter__(self) -> RayCluster:
@@ -104,6 +107,7 @@ class RayCluster:
         """Leave the cluster, or stop it where it was started for this."""
         if self._ours:
             self._ray.shutdown()
+        self._diverted.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -117,17 +121,22 @@ class RayCluster:
             WorkersError: no machine has room for one.
         """
         wanted = self._options.workers
-        cores = [int(node.get("CPU", 0)) for node in self._resources() if node.get("GPU", 0) >= gpus]
-        cores = [count for count in cores if count]
-        if not cores:
-            what = f"{gpus} GPU and a core" if gpus else "a core"
+        # Cores that one worker may have on each machine: all that its GPU can be fed with, or a few.
+        shares = [
+            max(1, int(node["CPU"]) // int(node["GPU"])) if gpus else min(CORES_A_WORKER, int(node["CPU"]))
+            for node in self._resources()
+            if node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= gpus
+        ]
+        if not shares:
+            what = "a GPU and a core" if gpus else "a core"
             raise WorkersError(
                 f"Ray: no machine of the cluster has {what} for a worker",
                 hint="`ray status` shows what there is; --ray-gpus 0 has the encoder run on processors",
             )
-        cpus = min(CORES_A_WORKER, *cores) if len(cores) > 1 else min(CORES_A_WORKER, cores[0])
-        if wanted:
-            cpus = max(1, min(cpus, sum(cores) // wanted))
+        cpus = min(shares)
+        if wanted and not gpus:
+            cores = sum(int(node.get("CPU", 0)) for node in self._resources())
+            cpus = max(1, min(cpus, cores // wanted))
         machines = Machines(least=1, most=wanted, cpus=cpus, gpus=gpus)
         least = min(wanted or 1, self.slots(machines))
         return Machines(least=least, most=wanted, cpus=cpus, gpus=gpus)

@@ -213,7 +213,7 @@ def _source(desk: Any) -> Any:
     from ray.data import Datasource, ReadTask
     from ray.data.block import BlockMetadata
 
-    class Numbers(Datasource):
+    class Numbers(Datasource):  # type: ignore[misc]
         def get_name(self) -> str:
             return "Packages"
 
@@ -224,7 +224,7 @@ def _source(desk: Any) -> Any:
             about = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
             return [ReadTask(partial(_numbers, desk), about)]
 
-    return Numbers()  # type: ignore[no-untyped-call]
+    return Numbers()
 
 
 def _numbers(desk: Any) -> Iterator[Any]:
