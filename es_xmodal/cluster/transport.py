@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timezone
@@ -101,6 +102,14 @@ def patience_of(client: Elasticsearch) -> float:
     return float(getattr(client.transport, "patience_s", PATIENCE_S))
 
 
+_sent = threading.local()
+
+
+def sent_twice() -> bool:
+    """Whether this thread's last request went out more than once, and may have been carried out twice."""
+    return getattr(_sent, "times", 1) > 1
+
+
 class BackoffTransport(Transport):
     """The client's transport, which pauses before it tries again."""
 
@@ -140,6 +149,7 @@ class BackoffTransport(Transport):
         patience = Patience(self.patience_s)
         for attempt in range(attempts):
             last = attempt == attempts - 1 or not patience.left_s
+            _sent.times = attempt + 1
             longest_s = max(LONGEST_PAUSE_S, patience.left_s if attempts == 1 + _WHILE_PATIENT else 0.0)
             try:
                 answer = super().perform_request(method, target, max_retries=0, **rest)

@@ -16,6 +16,7 @@ from elasticsearch import Elasticsearch
 from es_xmodal._version import __version__
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.errors import ClusterAnswerError, IndexBusyError
+from es_xmodal.index.aliases import move_aliases
 from es_xmodal.index.body import layout_of
 from es_xmodal.index.builder import is_abandoned
 from es_xmodal.index.meta import KEY, Builder, IndexMeta
@@ -76,10 +77,11 @@ def take_over(client: Elasticsearch, name: str, meta: IndexMeta, builder: Builde
     writer = writer_alias(name, builder.run_id)
     actions = [{"remove": {"index": index, "alias": alias, "must_exist": True}} for alias in writers]
     try:
-        with cluster_errors(client, f"taking over index {index}"):
-            client.indices.update_aliases(
-                actions=[{"add": {"index": index, "alias": writer, "is_hidden": True}}, *actions]
-            )
+        move_aliases(
+            client,
+            [{"add": {"index": index, "alias": writer, "is_hidden": True}}, *actions],
+            doing=f"taking over index {index}",
+        )
     except ClusterAnswerError as error:
         if "_not_found_exception" in str(error) or "aliases_missing" in str(error):
             raise IndexBusyError(

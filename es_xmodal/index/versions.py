@@ -10,6 +10,7 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.errors import ForeignIndexError, IndexBusyError, IndexMissingError, IndexStateError
+from es_xmodal.index.aliases import move_aliases
 from es_xmodal.index.builder import is_abandoned
 from es_xmodal.index.meta import KEY, IndexMeta, parse_meta
 from es_xmodal.index.names import base_name, check_name, edits_alias, version_number
@@ -161,8 +162,7 @@ def swap(
         actions.append({"remove": {"index": old.index, "alias": writers, "must_exist": False}})
     if writer is not None:
         actions.append({"remove": {"index": index, "alias": writer, "must_exist": False}})
-    with cluster_errors(client, f"pointing alias {name} at {index}"):
-        client.indices.update_aliases(actions=actions)
+    move_aliases(client, actions, doing=f"pointing alias {name} at {index}")
     return old.index if old is not None else None
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Final
 
 from es_xmodal.catalog.product import Reject
-from es_xmodal.errors import CatalogError
+from es_xmodal.errors import CatalogError, StoreError
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class RejectFile:
@@ -25,6 +28,7 @@ class RejectFile:
 
     Raises:
         CatalogError: with the first reject, the file cannot be written.
+        StoreError: its disk is full.
     """
 
     def __init__(self, path: Path, *, again: bool = False) -> None:
@@ -58,6 +62,7 @@ class RejectFile:
 
         Raises:
             CatalogError: the file cannot be written.
+            StoreError: its disk is full.
         """
         with self._lock:
             if self._closed:  # a thread that outlived its run
@@ -68,7 +73,9 @@ class RejectFile:
                 self.examples.setdefault(reason, reject.id)
             try:
                 if self._file is None:
-                    self._file = self._part.open("w", encoding="utf-8", newline="\n")
+                    # Line by line: a full disk is noticed here, before the index is swapped, and a run that
+                    # is killed leaves behind what it had to say.
+                    self._file = self._part.open("w", encoding="utf-8", newline="\n", buffering=1)
                 self._file.write(reject.to_json() + "\n")
             except OSError as error:
                 raise self._cannot(error) from error
@@ -78,6 +85,7 @@ class RejectFile:
 
         Raises:
             CatalogError: the file cannot be written.
+            StoreError: its disk is full.
         """
         with self._lock:
             self._closed = True
@@ -103,7 +111,12 @@ class RejectFile:
                 self._part.unlink(missing_ok=True)
                 self._file = None
 
-    def _cannot(self, error: OSError) -> CatalogError:
+    def _cannot(self, error: OSError) -> CatalogError | StoreError:
+        if error.errno in _NO_ROOM:
+            return StoreError(
+                f"the rejects file {self._part} cannot be written: {error.strerror}",
+                hint="make room, or name another disk with --rejects; then run the same command again",
+            )
         return CatalogError(
             f"the rejects file {self.path} cannot be written: {error.strerror or error}",
             hint="name another one with --rejects",

@@ -16,7 +16,7 @@ import orjson
 from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.errors import address, cluster_errors, reason_of, refusal
-from es_xmodal.cluster.transport import Patience, patience_of, patient, pause_s
+from es_xmodal.cluster.transport import Patience, patience_of, patient, pause_s, sent_twice
 from es_xmodal.cluster.trouble import clash_of, is_blocked, kind_of, passes, remedy_of
 from es_xmodal.errors import (
     ClusterAnswerError,
@@ -248,6 +248,8 @@ class Sender:
             raise ClusterAnswerError(
                 f"writing to {self._alias}: {len(items)} documents sent, {len(results)} answered"
             )
+        if sent_twice():
+            results = self._without_own_conflicts(items, results)
         again: list[Item] = []
         reason = ""
         for item, result in zip(items, results, strict=True):
@@ -260,6 +262,28 @@ class Sender:
             else:
                 self._hand_out(item, result)
         return again, reason
+
+    def _without_own_conflicts(
+        self, items: Sequence[Item], results: Sequence[Mapping[str, Any]]
+    ) -> list[Mapping[str, Any]]:
+        """Where an answer was lost, the conflict may be with what this very item has written."""
+        settled = list(results)
+        bound = [
+            at
+            for at, (item, result) in enumerate(zip(items, results, strict=True))
+            if result["status"] == 409 and item.kind == "index" and "if_seq_no" in item.meta
+        ]
+        if not bound:
+            return settled
+        with cluster_errors(self._client, f"looking at {len(bound)} documents of {self._alias}"):
+            found = self._client.mget(
+                index=self._alias, ids=[items[at].id for at in bound], source_includes=["row_hash"]
+            ).body["docs"]
+        for at, document in zip(bound, found, strict=True):
+            ours = orjson.loads(items[at].body).get("row_hash")
+            if ours is not None and document.get("_source", {}).get("row_hash") == ours:
+                settled[at] = {"status": 200, "result": "updated"}
+        return settled
 
     def _bulk(self, items: Sequence[Item]) -> Any:
         lines: list[bytes] = []
