@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from es_xmodal.catalog.deletion import Deletion
 from es_xmodal.catalog.edit import Edit
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.reader import read_catalog, read_edits
+from es_xmodal.cluster.capabilities import probe
+from es_xmodal.cluster.transport import patient
 from es_xmodal.ingest.assemble import Assembler
 from es_xmodal.ingest.calibrate import Reservoir, Sampled
 from es_xmodal.ingest.combine import Combiner
@@ -67,6 +70,9 @@ def run_ingest(
         WorkersError: those machines cannot be reached, or fail.
     """
     check_options(options)
+    # Not longer than for the first answer does a wrong address keep anybody waiting.
+    probe(parts.client)
+    parts = replace(parts, client=patient(parts.client))
     with _machines(options) as cluster:
         return _Run(parts, options, on_progress, cluster).run()
 
