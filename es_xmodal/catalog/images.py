@@ -69,13 +69,18 @@ def from_stored(images: Iterable[Any]) -> list[str | dict[str, Any]]:
     for one in images:
         if isinstance(one, Mapping):
             note = ImageNote(role=one.get("role"), weight=one.get("weight"))
-            written = _written(_FRAME.sub("", one["ref"]), note)
+            written = _written(plain_ref(one["ref"]), note)
             if written in found:
                 continue
             found.append(written)
         else:
             found.append(one)
     return found
+
+
+def plain_ref(ref: str) -> str:
+    """Return the reference of a video for that of one of its frames; any other reference as it is."""
+    return _FRAME.sub("", ref)
 
 
 def primary_image(images: Iterable[Any]) -> str | None:

@@ -14,6 +14,7 @@ from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.reader import read_catalog, read_edits
 from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.transport import patient
+from es_xmodal.index.target import load_target
 from es_xmodal.ingest.assemble import Assembler
 from es_xmodal.ingest.calibrate import Reservoir, Sampled
 from es_xmodal.ingest.combine import Combiner
@@ -33,6 +34,7 @@ from es_xmodal.ingest.resume import Kept, completed
 from es_xmodal.ingest.rows import Loader, Row
 from es_xmodal.ingest.sender import Item, OnSettled, Sender
 from es_xmodal.ingest.shared import SharedPictures
+from es_xmodal.ingest.stored import StoredVectors
 from es_xmodal.ingest.video import Videos
 from es_xmodal.ingest.words import ShotWords
 
@@ -210,7 +212,17 @@ class _Run:
             combining=destination.combining,
             videos=Videos(parts.store, parts.videos, max_side=side, prepare=encoder.prepare),
             placeholders=self._options.placeholders,
+            stored=self._stored(destination),
         )
+
+    def _stored(self, destination: Destination) -> StoredVectors | None:
+        """The vectors of the index that the rows come from, where they are of this encoder."""
+        if not self._options.from_index or destination.followed is None:
+            return None
+        target = load_target(self._parts.client, destination.followed)
+        if target.meta.encoder.fingerprint != self._parts.encoder.info.fingerprint:
+            return None
+        return StoredVectors(self._parts.client, target, self._tally)
 
     def _make_sender(self, destination: Destination, on_settled: OnSettled) -> Sender:
         return Sender(

@@ -33,6 +33,7 @@ COUNTS: Final = (
     "encoded_images",
     "encoded_texts",
     "reused_vectors",
+    "index_vectors",
     "ocr_images",
     "reused_ocr",
     "failed_ocr",

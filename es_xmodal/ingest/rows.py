@@ -24,6 +24,7 @@ from es_xmodal.store.vectors import vector_key
 from es_xmodal.vectors import Vector
 
 if TYPE_CHECKING:
+    from es_xmodal.ingest.stored import StoredVectors
     from es_xmodal.ingest.video import Videos
 
 
@@ -131,6 +132,8 @@ class Loader:
     placeholders: frozenset[str] = frozenset()
     """Content hashes of pictures that show no product; such a picture counts as none."""
     kept: KeptBytes = field(default_factory=KeptBytes)
+    stored: StoredVectors | None = None
+    """Knows vectors that the store lacks; None: the rows do not come from an index of this encoder."""
 
     @property
     def text_space(self) -> str | None:
@@ -158,7 +161,10 @@ class Loader:
             known = self.known_hashes([row.product.id for row in rows])
             for row in rows:
                 row.known_hash = known_hash(known.get(row.product.id), row.document)
-            self.look_up([row for row in rows if not row.unchanged])
+            changed = [row for row in rows if not row.unchanged]
+            self.look_up(changed)
+            if self.stored is not None:
+                self.stored.fill(self, changed)
             self.let_go([row for row in rows if self.waits_for_nothing(row)])
             return rows
 

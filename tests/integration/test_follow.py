@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
 from es_xmodal.cluster.client import connect
+from es_xmodal.errors import IndexStateError, XModalError
 from es_xmodal.index.closing import is_blocked
 from es_xmodal.index.target import load_target
-from es_xmodal.index.versions import list_versions
+from es_xmodal.index.versions import swap
 from es_xmodal.ingest.report import IngestReport
+from es_xmodal.ingest.swapping import Moved, move_alias
 from es_xmodal.settings import load_settings
 from tests.support.encoders import HashEncoder
-from tests.support.ingesting import documents, ingest_catalog, shop_rows, write_rows
+from tests.support.ingesting import documents, draw, ingest_catalog, parts_for, shop_rows, write_rows
 
 pytestmark = pytest.mark.integration
 
@@ -51,6 +54,7 @@ class Shop:
 
     def __init__(self, url: str, client: Elasticsearch, name: str, folder: Path, count: int) -> None:
         self.url, self.client, self.name, self.folder = url, client, name, folder
+        self.fresh = 0
         self.rows = {row["id"]: row for row in shop_rows(folder, count)}
         self.ingest(self.rows.values())
 
@@ -77,7 +81,8 @@ class Shop:
 
     def same_as_fresh(self, encoder: HashEncoder) -> None:
         """What serves is what an ingest of the rows as they are now would make, field by field."""
-        fresh = f"{self.name}-fresh{len(list_versions(self.client, self.name))}"
+        self.fresh += 1
+        fresh = f"{self.name}-fresh{self.fresh}"
         catalog = write_rows(self.folder, list(self.rows.values()), name="fresh.jsonl")
         ingest_catalog(self.url, catalog, fresh, encoder=encoder)
         assert documents(self.client, self.name) == documents(self.client, fresh)
@@ -113,3 +118,231 @@ def test_edits_additions_and_deletions_during_a_build_are_in_the_new_version(sho
         f"{shop.name}-v0001": set(),
         f"{shop.name}-v0002": {shop.name, f"{shop.name}-v0002-edits"},
     }
+
+
+def test_a_product_that_is_deleted_and_made_again_counts_as_it_is_in_the_end(shop: Shop) -> None:
+    """Its version starts anew, below what the new version holds of it."""
+    for price in range(3):
+        shop.update({"id": "p1", "price": price + 0.25}, {"id": "p2", "price": price + 0.75})
+
+    def others() -> None:
+        shop.client.indices.put_settings(index=shop.serving(), settings={"index.gc_deletes": "0s"})
+        for id_ in ("p1", "p2"):
+            shop.client.delete(index=shop.name, id=id_, refresh=True)
+        shop.add({"id": "p1", "title": "Made again"})
+        shop.rows.pop("p2")
+
+    report = rebuilt(shop, Watched(others), rebuild=True, from_index=True)
+    assert report.brought is not None
+    assert report.brought.deleted == 1
+    shop.same_as_fresh(HashEncoder(fingerprint=OTHER))
+
+
+def rebuilt(shop: Shop, encoder: HashEncoder, *, home: Path | None = None, **options: Any) -> IngestReport:
+    """Build a new version of the rows of the index."""
+    return ingest_catalog(
+        shop.url, shop.folder / shop.name, shop.name, home=home or shop.folder, encoder=encoder, **options
+    )
+
+
+def test_rows_of_the_index_make_the_same_version_as_the_catalogue(shop: Shop) -> None:
+    shop.update({"id": "p3", "price": 77}, {"id": "p4", "title": "Blue mug"})
+    report = rebuilt(shop, HashEncoder(), rebuild=True, from_index=True, shards=3)
+    assert (report.counts["indexed"], report.counts["rejected"]) == (24, 0)
+    assert report.counts["encoded_images"] == 0
+    # The edited text was embedded elsewhere.
+    assert (report.counts["reused_vectors"], report.counts["index_vectors"]) == (47, 1)
+    shop.same_as_fresh(HashEncoder())
+    again = shop.ingest(shop.rows.values())
+    assert again.counts["unchanged"] == 24, "the hashes are those of the rows"
+
+
+def test_what_the_store_lacks_is_taken_from_the_index(shop: Shop, tmp_path: Path) -> None:
+    empty = tmp_path / "another machine"
+    empty.mkdir()
+    encoder = HashEncoder()
+    report = rebuilt(shop, encoder, home=empty, rebuild=True, from_index=True, rejects=tmp_path / "r.jsonl")
+    assert report.counts["index_vectors"] == 48, "24 pictures and 24 texts"
+    assert sum(count for kind, count in encoder.calls if kind == "pictures") == 0
+    shop.same_as_fresh(HashEncoder())
+
+    (shop.folder / "images/3.png").unlink()
+    (shop.folder / "images/4.png").write_bytes((shop.folder / "images/5.png").read_bytes())
+    emptier = tmp_path / "a third"
+    emptier.mkdir()
+    before = documents(shop.client, shop.name)
+    rebuilt(shop, encoder, home=emptier, rebuild=True, from_index=True, rejects=tmp_path / "r.jsonl")
+    after = documents(shop.client, shop.name)
+    assert after["p3"]["images"] == before["p3"]["images"], "the picture is gone, its vector is not"
+    assert after["p3"]["row_hash"] != before["p3"]["row_hash"]
+    assert after["p4"]["images"][0]["visual"] == after["p5"]["images"][0]["visual"], "another picture by now"
+    assert after["p0"] == before["p0"]
+
+
+def test_pictures_of_a_wrong_folder_are_no_reason_to_swap(shop: Shop, tmp_path: Path) -> None:
+    for picture in (shop.folder / "images").iterdir():
+        picture.unlink()
+    report = rebuilt(shop, HashEncoder(fingerprint=OTHER), rebuild=True, from_index=True)
+    assert not report.serves
+    assert not report.clean
+    assert "--images-root" in str(report.held_back)
+    assert shop.serving() == f"{shop.name}-v0001"
+
+
+def test_a_version_waits_and_is_swapped_with_what_was_written_since(shop: Shop, tmp_path: Path) -> None:
+    encoder = HashEncoder(fingerprint=OTHER)
+    report = shop.ingest(shop.rows.values(), rebuild=True, swap=False, encoder=encoder)
+    assert (report.index, report.serves, shop.serving()) == (
+        f"{shop.name}-v0002",
+        False,
+        f"{shop.name}-v0001",
+    )
+    for price in (1, 2):
+        shop.update({"id": "p3", "price": price})
+    shop.update({"id": "p9", "deleted": True})
+    shop.add({"id": "new", "title": "Green lamp"})
+    moved = move(shop, "2", encoder)
+    assert (moved.before, moved.now) == (f"{shop.name}-v0001", f"{shop.name}-v0002")
+    assert moved.brought is not None
+    assert (moved.brought.written, moved.brought.deleted) == (2, 1)
+    shop.same_as_fresh(encoder)
+
+    ingest_catalog(
+        shop.url,
+        write_rows(shop.folder, [{"id": "p7", "title": "Seven"}], name="seven.jsonl"),
+        shop.name,
+        encoder=encoder,
+    )
+    shop.rows["p7"] = {"id": "p7", "title": "Seven"}
+    back = move(shop, "1", HashEncoder())
+    assert back.brought is not None
+    assert (back.brought.written, back.brought.deleted) == (1, 0)
+    shop.same_as_fresh(HashEncoder())
+
+
+def move(shop: Shop, version: str, encoder: HashEncoder, **options: Any) -> Moved:
+    """Swap with the parts of the tests."""
+    return move_alias(
+        shop.client,
+        shop.name,
+        version,
+        parts_for=lambda target: parts_for(shop.url, shop.folder, root=shop.folder, encoder=encoder),
+        rejects=shop.folder / "swap.rejects.jsonl",
+        **options,
+    )
+
+
+def test_products_that_only_the_catalogue_knows_are_not_taken_for_deleted_ones(shop: Shop) -> None:
+    encoder = HashEncoder(fingerprint=OTHER)
+    more = {"id": "more", "title": "Only in the catalogue"}
+    fewer = [row for row in shop.rows.values() if row["id"] != "p0"]
+    shop.ingest([*fewer, more], rebuild=True, swap=False, encoder=encoder)
+    shop.update({"id": "p1", "deleted": True})
+    move(shop, "2", encoder)
+    shop.rows.pop("p0")
+    shop.rows["more"] = more
+    shop.same_as_fresh(encoder)
+    # The way back: what the old version had and the new one never had is no deletion either.
+    shop.client.delete(index=shop.name, id="p2")
+    move(shop, "1", HashEncoder())
+    ids = set(documents(shop.client, shop.name))
+    assert ids == {f"p{at}" for at in range(24)} - {"p1", "p2"}
+
+
+class Held:
+    """Tells when a writer has met the closed door."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.met = threading.Event()
+
+        def noticed(client: Elasticsearch, index: str) -> bool:
+            found = is_blocked(client, index)
+            if found:
+                self.met.set()
+            return found
+
+        monkeypatch.setattr("es_xmodal.ingest.door.is_blocked", noticed)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same encoder", "another encoder"])
+def test_a_writer_that_meets_the_swap_waits_and_goes_on_or_says_so(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    held = Held(monkeypatch)
+    encoder = HashEncoder() if same else HashEncoder(fingerprint=OTHER)
+    shop.ingest(shop.rows.values(), rebuild=True, swap=False, encoder=encoder)
+    finished: list[IngestReport | XModalError] = []
+
+    def write() -> None:
+        edits = write_rows(shop.folder, [{"id": "p3", "price": 333}], name="late.jsonl")
+        try:
+            report = ingest_catalog(shop.url, edits, shop.name, home=shop.folder / "late", update=True)
+            finished.append(report)
+        except XModalError as error:
+            finished.append(error)
+
+    def with_a_writer(*given: Any, **named: Any) -> Any:
+        writer.start()
+        assert held.met.wait(60), "the writer was not held back"
+        return swap(*given, **named)
+
+    writer = threading.Thread(target=write)
+    monkeypatch.setattr("es_xmodal.ingest.swapping.swap", with_a_writer)
+    move(shop, "2", encoder)
+    writer.join()
+    (end,) = finished
+    if same:
+        assert isinstance(end, IngestReport)
+        assert end.counts["updated"] == 1
+        assert documents(shop.client, shop.name)["p3"]["price"] == 333
+    else:
+        assert isinstance(end, IndexStateError)
+        assert f"{shop.name} was swapped from {shop.name}-v0001 to {shop.name}-v0002" in str(end)
+        assert "run the same command again" in str(end)
+        assert documents(shop.client, shop.name)["p3"]["price"] == 3.5
+    assert documents(shop.client, f"{shop.name}-v0001")["p3"]["price"] == 3.5, (
+        "never into what serves no more"
+    )
+
+
+def test_a_writer_that_notices_nothing_of_a_swap_does_not_write_to_the_old_version(shop: Shop) -> None:
+    """It opened the index before the swap, and sends its first document after it."""
+    encoder = HashEncoder(fingerprint=OTHER)
+    shop.ingest(shop.rows.values(), rebuild=True, swap=False, encoder=encoder)
+
+    def swapped() -> None:
+        move(shop, "2", encoder)
+
+    writer = Watched(swapped, fingerprint=HashEncoder().info.fingerprint)
+    draw(shop.folder / "images/late.png", seed=99)
+    late = {"id": "late", "title": "Late", "images": ["images/late.png"]}
+    with pytest.raises(IndexStateError, match="which has another encoder"):
+        ingest_catalog(
+            shop.url, write_rows(shop.folder, [late], name="late.jsonl"), shop.name, encoder=writer
+        )
+    assert "late" not in documents(shop.client, shop.name)
+    assert "late" not in documents(shop.client, f"{shop.name}-v0001")
+
+
+def test_searches_through_the_alias_never_fail_and_never_miss(shop: Shop) -> None:
+    """While a version is built, swapped to, and rolled back."""
+    encoder = HashEncoder(fingerprint=OTHER)
+    stop, found = threading.Event(), []
+
+    def search() -> None:
+        client = connect(load_settings(url=shop.url))
+        while not stop.is_set():
+            answer = client.search(index=shop.name, query={"match": {"title": "mug"}}, size=0)
+            found.append(answer.body["hits"]["total"]["value"])
+        client.close()
+
+    searching = threading.Thread(target=search)
+    searching.start()
+    try:
+        shop.ingest(shop.rows.values(), rebuild=True, encoder=encoder)
+        move(shop, "1", HashEncoder())
+    finally:
+        stop.set()
+        searching.join()
+    assert len(found) > 5
+    assert set(found) == {24}
