@@ -41,7 +41,13 @@ def _object_options(command: F) -> F:
         click.option(
             "--audit-index", metavar="NAME", help="Where ingests are recorded. [default: es-xmodal-ingests]"
         ),
-        click.option("--space", default="", metavar="ID", help="Kibana's space. [default: the default one]"),
+        click.option(
+            "--space",
+            default="",
+            metavar="ID",
+            callback=lambda ctx, param, value: "" if value == "default" else value,
+            help="Kibana's space. [default: the default one]",
+        ),
         url_option,
         json_option,
     ]

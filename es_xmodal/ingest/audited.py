@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from es_xmodal.errors import ClusterUnreachableError, XModalError
+from es_xmodal.errors import ClusterUnreachableError, SettingsError, XModalError
 from es_xmodal.index.audit import Audited, Command, RunRecord, RunState, write_audit
 from es_xmodal.index.coverage import coverage_of
 from es_xmodal.index.names import check_name
@@ -98,7 +98,8 @@ def run_recorded(
     """Run, and record how it ended.
 
     That a run cannot be recorded is a warning in what is returned: the run is over by then. A run that fails
-    or is interrupted is recorded too, unless it failed because the cluster does not answer.
+    or is interrupted is recorded too, unless it failed because the cluster does not answer or because two
+    options contradict each other.
 
     Args:
         run: does the work; it is given what to call now and then with the counters.
@@ -122,9 +123,9 @@ def run_recorded(
 
     try:
         report = run(watched)
-    except ClusterUnreachableError:
-        raise  # nor would it take the record
-    except (XModalError, KeyboardInterrupt) as error:
+    except (ClusterUnreachableError, SettingsError):
+        raise  # it would not take the record either; and a wrong call is no run
+    except (Exception, KeyboardInterrupt) as error:  # whatever it was, it is raised again
         watch.failed(error)
         raise
     return report, watch.done(report)
@@ -154,7 +155,7 @@ class _Watch:
 
     def failed(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt)
-        line, catalog = "interrupted" if interrupted else str(error), self._about.catalog
+        line, catalog = _line(error), self._about.catalog
         if catalog is not None:
             # Whoever looks at a dashboard need not know the folders of the machine.
             line = line.replace(str(catalog), catalog.name)
@@ -187,6 +188,14 @@ class _Watch:
         except XModalError:
             pass  # there is no such index, or none that is whole: the run is recorded without
         return write_audit(client, record, index=self._about.audit_index)
+
+
+def _line(error: BaseException) -> str:
+    """What the person sees; of an error that is none of ours, also what it is."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    said = " ".join(str(error).split())
+    return said if isinstance(error, XModalError) else f"{type(error).__name__}: {said}"
 
 
 def _command(options: IngestOptions) -> Command:

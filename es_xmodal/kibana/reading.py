@@ -30,7 +30,7 @@ def read_shown(client: Client, name: str) -> tuple[Shown, bool | None]:
         ClusterError: the cluster cannot be reached or refuses.
     """
     target = load_target(client, name)
-    mappings = find_indices(client, target.index)[target.index].get("mappings") or {}
+    mappings = find_indices(client, target.index).get(target.index, {}).get("mappings") or {}
     fields = {field: str(one.get("type", "object")) for field, one in walk(mappings.get("properties") or {})}
     shop = target.meta.shop
     shown = shown_fields(fields, shop.paths if shop else None)

@@ -104,6 +104,23 @@ def test_a_catalogue_that_cannot_be_read_is_recorded(
     assert "documents" not in run
 
 
+def test_a_fault_of_the_program_is_recorded_and_a_wrong_call_is_not(
+    es_url: str, client: Elasticsearch, index_prefix: str, audit: str, tmp_path: Path
+) -> None:
+    class Broken(HashEncoder):
+        def _text_batch(self, batch: Any) -> Any:
+            raise RuntimeError("no such\nthing")
+
+    name, catalog = f"{index_prefix}s", write_rows(tmp_path, shop_rows(tmp_path, 3))
+    with pytest.raises(SettingsError):
+        ingest(es_url, catalog, name, audit, update=True, rebuild=True)
+    assert not client.indices.exists(index=audit)
+    with pytest.raises(RuntimeError):
+        ingest(es_url, catalog, name, audit, encoder=Broken())
+    (run,) = runs(client, audit)
+    assert (run["outcome"], run["error"]) == ("failed", "RuntimeError: no such thing")
+
+
 def test_ctrl_c_is_recorded(
     es_url: str, client: Elasticsearch, index_prefix: str, audit: str, tmp_path: Path
 ) -> None:

@@ -255,6 +255,8 @@ def test_a_file_and_a_list(sample_cli: Cli, audit: str, alias: str) -> None:
     named = sample_cli.json("kibana", "export", "--data-view-title", "Chairs", "--space", "x", "--out", "o")
     assert named["objects"][0]["title"] == "Chairs"
     assert named["objects"][0]["id"] != told["objects"][0]["id"]
+    default = sample_cli.json("kibana", "export", "--space", "default", "--out", "o")
+    assert default["objects"][0]["id"] == told["objects"][0]["id"]
 
 
 def test_import_into_kibana(sample_cli: Cli, audit: str, kibana: FakeKibana, alias: str) -> None:
