@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from es_xmodal.errors import XModalError
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.store.environment import Environment
 from tests.support.ingesting import ingest_catalog
+from tests.support.nodes import call
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,8 +57,30 @@ class Killer:
         self._process = process
         self._url = url
 
-    def ingest(self, catalog: Path, index: str, *, kill_at: int = 0, of: str = "", **options: Any) -> Ended:
-        """Ingest in a new process; it is killed at this step of those that are named so, or at none."""
+    def ingest(
+        self,
+        catalog: Path,
+        index: str,
+        *,
+        kill_at: int = 0,
+        of: str = "",
+        instead: tuple[str, str, Any] | None = None,
+        max_file_bytes: int = 0,
+        patience_s: float = 60.0,
+        **options: Any,
+    ) -> Ended:
+        """Ingest in a new process.
+
+        Args:
+            catalog: what to ingest.
+            index: into what.
+            kill_at: the step, of those whose name holds `of`, at which it is killed; 0: it is not.
+            of: part of the name of a step.
+            instead: method, path and body of a request that is sent at that step, and nothing is killed.
+            max_file_bytes: no file becomes longer than that, as on a disk that is full; 0: any length.
+            patience_s: how long it waits for a cluster in trouble.
+            options: of the ingest.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         job = {
@@ -65,6 +89,9 @@ class Killer:
             "index": index,
             "kill_at": kill_at,
             "of": of,
+            "instead": instead,
+            "max_file_bytes": max_file_bytes,
+            "patience_s": patience_s,
             "options": options,
         }
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -98,11 +125,12 @@ def spread(steps: int, kills: int, *, seed: str) -> list[int]:
 
 
 class _Steps:
-    """Counts steps, and kills the process at one of them."""
+    """Counts steps, and does something at one of them."""
 
-    def __init__(self, kill_at: int, of: str) -> None:
-        self._left = kill_at
+    def __init__(self, act_at: int, of: str, act: Callable[[], None]) -> None:
+        self._left = act_at
         self._of = of
+        self._act = act
         self._lock = threading.Lock()
         self.seen: list[str] = []
 
@@ -111,7 +139,7 @@ class _Steps:
             self.seen.append(what)
             self._left -= self._of in what
             if self._left == 0 and self._of in what:
-                os.kill(os.getpid(), signal.SIGKILL)
+                self._act()
 
     def around(self, owner: type, name: str, say: Callable[..., str]) -> None:
         """Make a method two steps."""
@@ -129,7 +157,17 @@ class _Steps:
 
 
 def _run(job: Mapping[str, Any]) -> dict[str, Any]:
-    steps = _Steps(job["kill_at"], job["of"])
+    os.environ["ES_XMODAL_PATIENCE_S"] = str(job["patience_s"])
+    if job["max_file_bytes"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["max_file_bytes"], resource.RLIM_INFINITY))
+
+    def act() -> None:
+        if job["instead"] is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        status, answer = call(job["url"], *job["instead"])
+        assert status == 200, answer
+
+    steps = _Steps(job["kill_at"], job["of"], act)
     steps.around(BackoffTransport, "perform_request", lambda method, target: f"{method} {target}"[:120])
     steps.around(Environment, "put_many", lambda items: "a write to the store")
     steps.around(RejectFile, "add", lambda reject: "a reject")
