@@ -28,7 +28,19 @@ from benchmarks.rows import (
 @click.option(
     "--only",
     type=click.Choice(
-        ["ingest", "search", "own", "fusion", "memory", "adapt", "encoders", "edits", "service"]
+        [
+            "ingest",
+            "search",
+            "own",
+            "fusion",
+            "memory",
+            "adapt",
+            "encoders",
+            "edits",
+            "service",
+            "scale",
+            "pictures",
+        ]
     ),
     multiple=True,
 )
@@ -86,6 +98,18 @@ def main(
             "fusion": lambda: convex_against_boost(url, place, products=products, queries=50, rounds=3),
             "memory": lambda: ingest_memory(url, place, small=2_000, large=20_000),
         }
+        if "scale" in only:  # the larger catalogue has --rows rows; minutes to hours
+            from benchmarks.scale import scale_rows
+
+            for one in scale_rows(url, place, small=min(10_000, max(rows // 10, 1)), large=rows):
+                _show(one)
+                done.append(one)
+        if "pictures" in only:  # minutes
+            from benchmarks.pictures import picture_rows
+
+            for one in picture_rows(url, place, pictures=min(rows, 2000), fetched=min(rows, 2000)):
+                _show(one)
+                done.append(one)
         if "edits" in only:  # a minute and more, so only where it is named
             from benchmarks.edits import edit_rows
 

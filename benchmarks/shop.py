@@ -40,15 +40,15 @@ _WORDS = _TEXT.split()
 class FreeEncoder(Encoder):
     """Vectors drawn from a hash of the content, in spaces as large as those of a real encoder."""
 
-    def __init__(self, dim: int = 512) -> None:
+    def __init__(self, dim: int = 512, *, text_dim: int = 384) -> None:
         self.batch_size = 64
         self.info = EncoderInfo(
             spec="free",
-            fingerprint=f"free-{dim}",
+            fingerprint=f"free-{dim}-{text_dim}",
             spaces=(
                 Space(name="joint", dim=dim, modalities=_BOTH),
                 Space(name="visual", dim=dim, modalities=frozenset({"picture"})),
-                Space(name="text", dim=384, modalities=frozenset({"text"})),
+                Space(name="text", dim=text_dim, modalities=frozenset({"text"})),
             ),
             text_space="text",
             languages=("en", "zh"),
@@ -105,8 +105,10 @@ def write_catalog(folder: Path, rows: int) -> Path:
 
 
 @contextmanager
-def parts_for(url: str, folder: Path, *, store: str = "vectors") -> Iterator[Parts]:
-    """What an ingest works with, with the free encoder and a store of its own below the folder."""
+def parts_for(
+    url: str, folder: Path, *, store: str = "vectors", encoder: Encoder | None = None
+) -> Iterator[Parts]:
+    """What an ingest works with, with the free encoder or another, and a store below the folder."""
     settings = load_settings(url=url)
     with ExitStack() as stack:
         client = connect(settings)
@@ -115,7 +117,7 @@ def parts_for(url: str, folder: Path, *, store: str = "vectors") -> Iterator[Par
         stack.callback(kept.close)
         yield Parts(
             client=client,
-            encoder=FreeEncoder(),
+            encoder=encoder or FreeEncoder(),
             analyzer=make_analyzer(settings),
             store=kept,
             pictures=PictureSource(folder),
