@@ -1,4 +1,4 @@
-"""`es-xmodal bench recall`: what each kind of vector index is worth on the shop's own vectors."""
+"""`es-xmodal bench`: what each kind of vector index is worth on the shop's own vectors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from es_xmodal.cli.capacity import capacity
 from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def bench() -> None:
-    """Measure on the shop's own data."""
+    """Measure on the shop's own data, and plan with what was measured."""
+
+
+bench.add_command(capacity)
 
 
 @bench.command()
