@@ -32,7 +32,7 @@ class Enriched(Outcome):
     def done(self, row: Any) -> None:
         """The cluster confirmed that it wrote our fields."""
         super().done(row)
-        self._progress.settled(row.product.id)
+        self._progress.settled(row.product.id, written=True)
 
     def settled(self, row: Any, how: str) -> None:
         """Nothing was to be written, or the shop was faster."""

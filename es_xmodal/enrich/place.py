@@ -11,6 +11,7 @@ from typing import Any
 from elasticsearch import Elasticsearch
 
 from es_xmodal._version import __version__
+from es_xmodal.catalog.renames import nearest
 from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.encoders.base import EncoderInfo
@@ -21,6 +22,7 @@ from es_xmodal.errors import (
     ForeignIndexError,
     IndexBusyError,
     IndexStateError,
+    SettingsError,
 )
 from es_xmodal.index.body import IndexOptions, build_body
 from es_xmodal.index.builder import is_abandoned
@@ -30,6 +32,7 @@ from es_xmodal.index.names import check_name
 from es_xmodal.index.quantisation import AUTO, Choice, Facts, FieldFacts, choose, refusal
 from es_xmodal.index.shop import ShopMeta
 from es_xmodal.index.target import find_indices, missing_index
+from es_xmodal.index.traps import walk
 from es_xmodal.query.fields import OBJECT
 
 ELSEWHERE = "--to NEW makes an index beside it that has the fields, and copies the documents there"
@@ -144,6 +147,23 @@ def check_source(shop: ShopIndex) -> None:
             " lose the shop's own fields",
             hint="index the products anew without it, then enrich that index",
         )
+
+
+def check_since(shop: ShopIndex, since: tuple[str, str] | None) -> None:
+    """Refuse to look by a field that there is not: no document would be found, and none be missed.
+
+    Args:
+        shop: the index.
+        since: field and least value; None: nothing to check.
+
+    Raises:
+        SettingsError: the index has no such field.
+    """
+    fields = dict(walk(shop.mappings.get("properties") or {}))
+    if since and since[0] not in fields:
+        near = nearest(since[0], fields)
+        hint = f"the nearest is {near}" if near else "name a date or a number"
+        raise SettingsError(f"--since-field: index {shop.index} has no field {since[0]}", hint=hint)
 
 
 def plan_layout(

@@ -23,6 +23,7 @@ from es_xmodal.enrich.place import (
     ShopIndex,
     add_fields,
     check_open,
+    check_since,
     check_source,
     find_shop_index,
     next_meta,
@@ -88,6 +89,7 @@ def run_enrich(
         check_source(shop)
         check_open(shop)
         info = parts.encoder.info
+        check_since(shop, options.since)
         layout, choice = plan_layout(
             client,
             shop,
@@ -294,6 +296,7 @@ class _Run:
     def _finish(self) -> tuple[int, int]:
         with cluster_errors(self._client, f"refreshing {self._index}"):
             self._client.indices.refresh(index=self._index)
+        self._progress.pass_over_ours(take_marks(self._client, self._index))
         documents, enriched = self._count()
         calibration = dict(self._meta.calibration)
         if not calibration or self._options.whole:

@@ -54,6 +54,7 @@ class Progress:
 
     def __init__(self, until: Marks, before: Marks | None) -> None:
         self._until = until
+        self._written = [0] * len(until.numbers)
         self._confirmed = list(before.numbers if before else [-1] * len(until.numbers))
         self._lock = threading.Lock()
         self._ended: set[int] = set()
@@ -72,10 +73,17 @@ class Progress:
         with self._lock:
             return self._waiting[id_][1]
 
-    def settled(self, id_: str) -> None:
-        """What was to be written of a document is confirmed, or it needed nothing."""
+    def settled(self, id_: str, *, written: bool = False) -> None:
+        """A document needs nothing more.
+
+        Args:
+            id_: of the document.
+            written: whether it was written; else it needed nothing, or did not make it.
+        """
         with self._lock:
-            self._settle(id_)
+            number, one = self._waiting.pop(id_)
+            self._written[one.shard] += written
+            self._confirm(one.shard, number)
 
     def conflict(self, id_: str) -> None:
         """The shop wrote the document after it was read: it is read again, and is settled then."""
@@ -94,15 +102,25 @@ class Progress:
             self._ended.add(shard)
             self._confirm(shard, -1)
 
+    def pass_over_ours(self, now: Marks) -> None:
+        """Where nobody but this run wrote to a shard, the next run need not look at what this one wrote.
+
+        Args:
+            now: where the shards stand, with everything that this run wrote.
+        """
+        with self._lock:
+            for shard, number in enumerate(now.numbers):
+                if number - self._until.numbers[shard] == self._written[shard] and self._is_through(shard):
+                    self._confirmed[shard] = number
+
+    def _is_through(self, shard: int) -> bool:
+        return shard in self._ended and all(one.shard != shard for _, one in self._waiting.values())
+
     @property
     def marks(self) -> Marks:
         """Up to where a run that continues this one need not look."""
         with self._lock:
             return replace(self._until, numbers=tuple(self._confirmed))
-
-    def _settle(self, id_: str) -> None:
-        number, one = self._waiting.pop(id_)
-        self._confirm(one.shard, number)
 
     def _confirm(self, shard: int, settled: int) -> None:
         most = self._until.numbers[shard]

@@ -335,6 +335,17 @@ def test_progress_is_what_is_confirmed_and_not_what_is_read() -> None:
     assert progress.marks.numbers == (9, 5)
 
 
+def test_what_this_run_wrote_is_not_looked_at_again() -> None:
+    progress = Progress(Marks(index="a", uuid="u", numbers=(2, 2)), None)
+    for shard in (0, 1):
+        for number in (0, 2):
+            progress.read(seen(number, shard=shard))
+            progress.settled(f"{shard}-{number}", written=number == 2)
+        progress.finished(shard)
+    progress.pass_over_ours(Marks(index="a", uuid="u", numbers=(3, 4)))
+    assert progress.marks.numbers == (3, 2)  # somebody else wrote to the second shard
+
+
 def test_what_is_written_after_the_beginning_is_for_the_next_run() -> None:
     progress = Progress(Marks(index="a", uuid="u", numbers=(4,)), Marks(index="a", uuid="u", numbers=(2,)))
     progress.read(seen(8))
