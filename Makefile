@@ -32,7 +32,7 @@ demo: $(VENV)/.demo ## set up, start, ingest the sample catalogue, show three se
 $(VENV)/.page: pyproject.toml | $(BIN)/python
 	@echo "installing es-xmodal with the local Elasticsearch and the service (once)" >&2
 	$(PIP) --editable '.[local,server]'
-	@touch $@
+	@touch $@ $(VENV)/.demo
 
 page: $(VENV)/.page ## the sample's search page, in a browser where there is a display; Ctrl-C stops it
 	@$(BIN)/es-xmodal demo --page

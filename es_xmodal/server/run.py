@@ -41,6 +41,7 @@ def start(options: ServerOptions, settings: Settings, *, index: str, encoder: st
 
     shop = Shop(settings=settings, index=index, encoder=encoder, around_encoder=around)
     app = create_app(shop, options, metrics)
+    app.state.service.warm()
     return uvicorn.Config(
         app,
         access_log=False,  # the service's own line names no query

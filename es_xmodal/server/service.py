@@ -52,6 +52,16 @@ class Service:
         self._asking = asyncio.Lock()
         metrics.watch(lambda: self.gate.running, lambda: self.gate.waiting)
 
+    def warm(self) -> None:
+        """Load, beside whatever is asked meanwhile, what the first search would wait for: tokeniser, encoder."""
+        self._threads.submit(self._warm)
+
+    def _warm(self) -> None:
+        try:
+            self.shop.search(self.shop.query("warm", size=1))
+        except XModalError as error:  # whoever searches gets the line, and /readyz knows it
+            _log.debug("not warmed up: %s", error)
+
     def close(self) -> None:
         """Let what runs finish, then close the shop."""
         self._threads.shutdown(wait=True)

@@ -123,7 +123,7 @@ def test_only_what_fits(open_page: Open) -> None:
         page.get_by_role("switch", name="Only what fits").check()
     settle(page)
     body = json.loads(sent.value.post_data or "")
-    assert body["cutoff"] == 0.5
+    assert body["cutoff"] == 1
     assert all(one.endswith("@window") for one in body["facets"])
     assert asked(page)["fits"] == ["1"]
     kept = ids(page)

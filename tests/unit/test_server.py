@@ -32,9 +32,10 @@ from es_xmodal.errors import (
 from es_xmodal.server import run as run_module
 from es_xmodal.server.batching import BatchingEncoder
 from es_xmodal.server.gate import Gate, RateLimit
+from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.options import ServerOptions, parse_keys, role_of
 from es_xmodal.server.problems import Problem, problem_of
-from es_xmodal.server.service import as_html
+from es_xmodal.server.service import Service, as_html
 from tests.support.encoders import HashEncoder
 
 pytestmark = pytest.mark.unit
@@ -70,6 +71,35 @@ def test_the_page_is_opened_where_there_is_a_display(
         assert logger.level == level
     assert run(serve, options) == 0
     assert seen.empty()
+
+
+class ColdShop:
+    """Counts its searches, which fail where there is no index."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.asked: list[Any] = []
+
+    def query(self, text: str, **options: Any) -> Any:
+        return {"text": text, **options}
+
+    def search(self, query: Any) -> None:
+        self.asked.append(query)
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [None, IndexMissingError("there is no index")])
+def test_a_search_warms_the_service_up(error: Exception | None, capfd: pytest.CaptureFixture[str]) -> None:
+    shop = ColdShop(error)
+    service = Service(shop, ServerOptions(), Metrics())  # type: ignore[arg-type]
+    service.warm()
+    service.close()  # waits for it
+    assert shop.asked == [{"text": "warm", "size": 1}]
+    assert capfd.readouterr() == ("", "")
 
 
 # --- keys and options -----------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ const TEXTS = {
     explainTitle: "Why is it here?", close: "Close", score: "Score {score}", rank: "Place {rank}",
     share: "{share} % of the score", leg: "Part", raw: "raw {raw} · weight {weight}", legRank: "place {rank} there",
     matchedWords: "Words that match", meets: "Filters it meets", requests: "Requests to Elasticsearch",
-    requestsText: "Paste them into Kibana’s Console.", copy: "Copy", copied: "Copied", copyFailed: "Select and copy it by hand",
+    requestsText: "Paste them into the Console of Kibana.", copy: "Copy", copied: "Copied", copyFailed: "Select and copy it by hand",
     "leg.lexical": "Words as written", "leg.identifier": "Article number", "leg.text": "Meaning of the text",
     "leg.image": "Meaning of the pictures", "leg.visual": "Look of the pictures", "leg.ocr": "Words on the pictures",
     "leg.fused": "Text and pictures as one", "field.title": "title", "field.description": "description",
