@@ -53,7 +53,7 @@ class Service:
         metrics.watch(lambda: self.gate.running, lambda: self.gate.waiting)
 
     def warm(self) -> None:
-        """Load, beside whatever is asked meanwhile, what the first search would wait for: tokeniser, encoder."""
+        """Load what the first search would wait for (tokeniser, encoder) beside what is asked meanwhile."""
         self._threads.submit(self._warm)
 
     def _warm(self) -> None:
