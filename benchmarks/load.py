@@ -32,6 +32,14 @@ class Load:
     took_s: float = 0.0
     not_sent: int = 0
 
+    def __iadd__(self, other: Load) -> Load:
+        self.statuses += other.statuses
+        self.seconds += other.seconds
+        self.without_retry_after += other.without_retry_after
+        self.took_s += other.took_s
+        self.not_sent += other.not_sent
+        return self
+
     @property
     def per_s(self) -> float:
         return len(self.seconds) / self.took_s

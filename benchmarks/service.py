@@ -33,6 +33,7 @@ from es_xmodal.settings import load_settings
 INDEX = "bench-service"
 QUERIES = 200
 CLIENTS = (1, 8, 64)
+ROUNDS = 3
 TIMES_CAPACITY = 10
 
 
@@ -52,15 +53,16 @@ def service_rows(url: str, folder: Path, *, rows: int, seconds: float, overload_
     with _index(url, folder, rows):
         texts = _texts()
         raw = _raw_exchanges(url, texts)
-        loads = {}
-        for clients in CLIENTS:  # in turn, so that a busy moment of the machine meets both
-            with _service(url, batching=True) as (address, _):
-                loads["on"] = callers(address, _searches(address, texts), clients=clients, seconds=seconds)
-            with _service(url, batching=False) as (address, _):
-                loads["off"] = callers(address, _searches(address, texts), clients=clients, seconds=seconds)
-            loads["raw"] = callers(url, raw, clients=clients, seconds=seconds)
-            yield _against_raw(clients, loads)
-            yield _batches(clients, loads)
+        with _service(url, batching=True) as (on, _), _service(url, batching=False) as (off, _):
+            asked = {"on": (on, _searches(on, texts)), "off": (off, _searches(off, texts)), "raw": (url, raw)}
+            for clients in CLIENTS:
+                loads = {name: Load() for name in asked}
+                for _ in range(ROUNDS):  # in turn, so that a busy moment of the machine meets all of them
+                    for name, (address, exchanges) in asked.items():
+                        each_s = seconds / ROUNDS
+                        loads[name] += callers(address, exchanges, clients=clients, seconds=each_s)
+                yield _against_raw(clients, loads)
+                yield _batches(clients, loads)
         yield _overload(url, texts, loads["on"].per_s, overload_s)
 
 

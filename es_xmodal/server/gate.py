@@ -12,6 +12,8 @@ import anyio
 
 from es_xmodal.server.problems import Problem
 
+_LATELY = 0.1
+"""Share of the newest visit in what visits take lately."""
 _CALLERS = 10_000
 """Buckets that are kept; the caller that was quiet longest is forgotten first."""
 
@@ -19,16 +21,25 @@ _CALLERS = 10_000
 class Gate:
     """Lets `running` requests work at once and `waiting` more wait.
 
+    Whoever would wait too long, by what visits took lately, is refused at the door: a queue that is longer
+    than that only makes everybody late, and the service busy for a while after the rush.
+
     Args:
         running: places.
         waiting: places in the queue.
         wait_s: longest stay in the queue.
+        clock: seconds; tests replace it.
     """
 
-    def __init__(self, running: int, waiting: int, wait_s: float) -> None:
+    def __init__(
+        self, running: int, waiting: int, wait_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._places = anyio.Semaphore(running)
+        self._most_running = running
         self._most_waiting = waiting
         self._wait_s = wait_s
+        self._clock = clock
+        self._visit_s = 0.0
         self.waiting = 0
         self.running = 0
 
@@ -37,22 +48,27 @@ class Gate:
         """Hold a place; wait for one where there is room to wait.
 
         Raises:
-            Problem: 503 where the queue is full or the wait too long.
+            Problem: 503 where the queue is full, or the wait too long or likely to be.
         """
         try:
             self._places.acquire_nowait()
         except anyio.WouldBlock:
             await self._wait()
         self.running += 1
+        begun = self._clock()
         try:
             yield
         finally:
+            self._visit_s += _LATELY * (self._clock() - begun - self._visit_s)
             self.running -= 1
             self._places.release()
 
     async def _wait(self) -> None:
         if self.waiting >= self._most_waiting:
             raise _full(f"{self.running} requests run and {self.waiting} wait")
+        likely_s = (self.waiting + 1) * self._visit_s / self._most_running
+        if likely_s > self._wait_s:
+            raise _full(f"a place would be free in about {likely_s:.1f} s", wait_s=likely_s)
         self.waiting += 1
         try:
             with anyio.fail_after(self._wait_s):
@@ -106,5 +122,6 @@ class RateLimit:
             self._buckets.popitem(last=False)
 
 
-def _full(why: str) -> Problem:
-    return Problem(503, f"the service is busy: {why}", kind="queue-full", headers={"Retry-After": "1"})
+def _full(why: str, *, wait_s: float = 1.0) -> Problem:
+    headers = {"Retry-After": str(max(1, math.ceil(wait_s)))}
+    return Problem(503, f"the service is busy: {why}", kind="queue-full", headers=headers)

@@ -32,7 +32,7 @@ class ServerOptions:
         max_hits: on one page.
         running: requests that are worked on at once.
         waiting: requests that wait for one of those places; more are answered 503.
-        wait_s: longest wait for a place.
+        wait_s: longest wait for a place; who is likely to wait longer is refused at once.
         answer_s: longest time for one answer; after it the caller gets 504.
         rate_per_s: requests a second of one caller, on average; 0: no limit.
         burst: requests that one caller may send at once.
@@ -51,7 +51,7 @@ class ServerOptions:
     max_hits: int = 100
     running: int = 8
     waiting: int = 64
-    wait_s: float = 5.0
+    wait_s: float = 0.75
     answer_s: float = 30.0
     rate_per_s: float = 0.0
     burst: int = 50

@@ -221,6 +221,31 @@ def test_nobody_waits_longer_than_allowed() -> None:
     anyio.run(main)
 
 
+def test_who_would_wait_too_long_is_refused_at_the_door() -> None:
+    async def main() -> None:
+        now = [0.0]
+        gate = Gate(running=1, waiting=5, wait_s=2, clock=lambda: now[0])
+
+        async def visit(seconds: float) -> None:
+            async with gate.place():
+                now[0] += seconds
+
+        await visit(40)  # lately: 4 s
+        async with gate.place():
+            with pytest.raises(Problem, match=r"in about 4\.0 s") as caught:
+                await visit(0)
+            assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "4"})
+        for _ in range(10):
+            await visit(0)
+        async with anyio.create_task_group() as tasks, gate.place():
+            tasks.start_soon(visit, 0)
+            await anyio.wait_all_tasks_blocked()
+            assert gate.waiting == 1  # lately it goes fast again
+        assert (gate.running, gate.waiting) == (0, 0)
+
+    anyio.run(main)
+
+
 def test_a_caller_that_comes_too_often_is_told_when_to_come_again() -> None:
     now = [0.0]
     limit = RateLimit(2.0, burst=3, clock=lambda: now[0])
