@@ -111,10 +111,10 @@ def audit_documents(record: RunRecord) -> dict[str, dict[str, Any]]:
         documents=record.documents,
     )
     documents = {f"{record.run}-run": run}
-    for reason, count in sorted(record.reasons.items()):
+    for number, (reason, count) in enumerate(sorted(record.reasons.items()), start=1):
         stage, _, code = reason.partition("/")
         said = _known(index=record.index, example=record.examples.get(reason))
-        documents[f"{record.run}-{reason}"] = {
+        documents[f"{record.run}-{number}"] = {
             **common,
             "kind": "reason",
             "stage": stage,
@@ -181,7 +181,7 @@ def _prepare(client: Elasticsearch, index: str, properties: Mapping[str, Any]) -
             raise IndexStateError(
                 f"{physical} holds something else", hint="name another one with --audit-index NAME"
             )
-        missing |= _missing(physical, has, properties)
+        _merge(missing, _missing(physical, has, properties))
     if missing:
         # Only what is missing: a later version of this package may have added more than is known here.
         ours = index_template("ingests")["mappings"]["_meta"]
@@ -223,6 +223,15 @@ def _missing(physical: str, has: Mapping[str, Any], wanted: Mapping[str, Any]) -
                 hint="name another index with --audit-index NAME",
             )
     return missing
+
+
+def _merge(fields: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add fields of one index to those that another one lacks."""
+    for name, one in more.items():
+        if name in fields and "properties" in one:
+            _merge(fields[name]["properties"], one["properties"])
+        else:
+            fields[name] = copy.deepcopy(one)
 
 
 def _send(client: Elasticsearch, index: str, documents: Mapping[str, Mapping[str, Any]]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from es_xmodal.errors import ClusterUnreachableError, SettingsError, XModalError
-from es_xmodal.index.audit import Audited, Command, RunRecord, RunState, write_audit
+from es_xmodal.index.audit import TIMEOUT_S, Audited, Command, RunRecord, RunState, write_audit
 from es_xmodal.index.coverage import coverage_of
 from es_xmodal.index.names import check_name
 from es_xmodal.index.target import load_target
@@ -179,7 +179,8 @@ class _Watch:
         )
 
     def _write(self, record: RunRecord) -> Audited:
-        client = self._parts.client
+        # The work is done: a cluster that is slow now must not hold it.
+        client = self._parts.client.options(request_timeout=TIMEOUT_S, max_retries=1)
         try:
             # The index that was written, which need not serve; of a run that failed the one that does.
             target = load_target(client, record.index or record.alias)

@@ -46,13 +46,13 @@ RECORD = RunRecord(
 
 def test_a_run_and_its_reasons() -> None:
     documents = audit_documents(RECORD)
-    assert list(documents) == ["4f2a-run", "4f2a-picture/missing", "4f2a-row/negative"]
+    assert list(documents) == ["4f2a-run", "4f2a-1", "4f2a-2"]
     run = documents["4f2a-run"]
     assert run["@timestamp"] == "2026-03-01T12:30:05.250Z"
     assert (run["kind"], run["outcome"], run["rows_per_second"]) == ("run", "complete", 5.0)
     assert run["encoder"] == {"spec": "mini", "fingerprint": "mini-01"}
     assert "error" not in run
-    picture, row = documents["4f2a-picture/missing"], documents["4f2a-row/negative"]
+    picture, row = documents["4f2a-1"], documents["4f2a-2"]
     assert {one["@timestamp"] for one in documents.values()} == {run["@timestamp"]}
     assert (picture["stage"], picture["code"], picture["reason"], picture["count"], picture["example"]) == (
         "picture",
@@ -135,6 +135,17 @@ def test_fields_of_a_later_version_are_added_and_nothing_else() -> None:
         "counts": {"properties": {"read": {"type": "long"}}},
     }
     assert put["_meta"]["theirs"] == 1
+
+
+def test_two_indices_of_an_alias_that_lack_different_fields() -> None:
+    one, two = (index_template("ingests")["mappings"] for _ in range(2))
+    one["properties"]["counts"]["properties"].pop("read")
+    two["properties"]["counts"]["properties"].pop("indexed")
+    client, asked, _ = fake_client(play({"runs-1": {"mappings": one}, "runs-2": {"mappings": two}}))
+    assert write_audit(client, RECORD).warning is None
+    put = json.loads(next(one.body for one in asked if "_mapping" in one.target))
+    added = {"indexed": {"type": "long"}, "read": {"type": "long"}}
+    assert put["properties"] == {"counts": {"properties": added}}
 
 
 def test_an_index_that_holds_something_else_is_left_alone() -> None:
