@@ -40,6 +40,8 @@ from benchmarks.rows import (
             "service",
             "scale",
             "pictures",
+            "ray",
+            "capacity",
         ]
     ),
     multiple=True,
@@ -52,6 +54,11 @@ from benchmarks.rows import (
 )
 @click.option("--seconds", default=5.0, show_default=True, help="Of each measurement of the service rows.")
 @click.option("--overload-seconds", default=10.0, show_default=True, help="Of their overload.")
+@click.option(
+    "--catalog", type=click.Path(path_type=Path, exists=True), help="With pictures beside it, for `ray`."
+)
+@click.option("--encoder", default="mini", show_default=True, help="SPEC, for `ray`.")
+@click.option("--workers", default=1, show_default=True, help="For `ray`.")
 @click.option("--child", type=int, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 def main(
@@ -63,6 +70,9 @@ def main(
     export: Path | None,
     seconds: float,
     overload_seconds: float,
+    catalog: Path | None,
+    encoder: str,
+    workers: int,
     child: int | None,
     folder: Path | None,
 ) -> None:
@@ -122,6 +132,20 @@ def main(
             for one in service_rows(
                 url, place, rows=min(rows, 1000), seconds=seconds, overload_s=overload_seconds
             ):
+                _show(one)
+                done.append(one)
+        if "ray" in only:  # minutes
+            from benchmarks.many import ray_rows
+            from benchmarks.shop import write_catalog
+
+            named = catalog or write_catalog(place, rows)
+            for one in ray_rows(url, place, catalog=named, encoder=encoder, workers=workers):
+                _show(one)
+                done.append(one)
+        if "capacity" in only:
+            from benchmarks.many import capacity_rows
+
+            for one in capacity_rows(url, place, products=rows):
                 _show(one)
                 done.append(one)
         for name, run in measure.items():

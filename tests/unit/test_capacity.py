@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from es_xmodal.errors import SettingsError
 from es_xmodal.index.capacity import GB, GIB, Load, VectorField, plan_capacity, size_of, store_bytes
-from tests.support.cli import WRONG, Cli, refused
+from tests.e2e.blocks import read_blocks
+from tests.support.cli import REPOSITORY, WRONG, Cli, refused
 
 pytestmark = pytest.mark.unit
 
@@ -191,3 +194,12 @@ def test_files_that_workers_see(shop: Cli) -> None:
 )
 def test_wrong_calls_are_one_line(shop: Cli, given: tuple[str, str], says: str) -> None:
     refused(shop.here(*BASE, *given), WRONG, says)
+
+
+def test_the_page_shows_what_the_command_prints(shop: Cli) -> None:
+    blocks = read_blocks(REPOSITORY / "docs" / "many-machines.md")
+    pairs = [(one, after) for one, after in pairwise(blocks) if "bench capacity" in one.text]
+    assert [after.language for _, after in pairs] == ["text", "text"]
+    for command, shown in pairs:
+        printed = shop.here(*shlex.split(command.text.replace("\\\n", " "))[1:]).out
+        assert [line.rstrip() for line in printed.splitlines()] == shown.text.splitlines()
