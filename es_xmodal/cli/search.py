@@ -60,7 +60,7 @@ def _query_options(command: F) -> F:
             "facets",
             multiple=True,
             metavar="F",
-            help="Count brand, price:0,50 and so on.",
+            help="Count brand, price:0,50, attributes and so on.",
         ),
         click.option("--sort", multiple=True, metavar="F", help="price, or -price for the largest first."),
         click.option("--collapse", is_flag=True, help="One hit for all variants of a product."),

@@ -89,6 +89,28 @@ def test_attributes_of_the_shop(page: Page) -> None:
     expect(page).to_have_url(first)
 
 
+def test_what_is_chosen_is_seen_among_many(open_page: Open) -> None:
+    page = open_page("/?q=mug&category=Mugs&brand=Nobody&brand=Tallow")
+    expect(group(page, "Brand").get_by_label("Nobody")).to_be_checked()
+    values = [{"value": f"V{number}", "count": 20 - number} for number in range(10)]
+
+    def many(route: Route) -> None:
+        told = route.fetch()
+        answer = told.json()
+        for facet in answer["facets"].values():
+            facet["values"] = [{"value": "Many", "count": 99, "values": values, "other": 0}]
+        answer["facets"]["attributes.many"] = {"scope": "lexical", "values": values}
+        route.fulfill(response=told, json=answer)
+
+    page.route("**/search", many)
+    page.goto(page.url.replace("category=Mugs", "attributes.many=V7"))
+    shown = group(page, "Many").locator(".value")
+    expect(shown).to_have_text(["V0", "V1", "V2", "V3", "V4", "V7"])
+    group(page, "Many").get_by_role("button", name="4 more").click()
+    expect(shown).to_have_count(10)
+    expect(group(page, "Many").get_by_label("V5")).to_be_focused()
+
+
 def test_an_attribute_keeps_the_keyboard_where_it_is(page: Page) -> None:
     group(page, "Size").get_by_label("Large").focus()
     with page.expect_response(re.compile("/search$")):

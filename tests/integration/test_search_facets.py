@@ -348,6 +348,8 @@ def test_the_command_line(es_url: str, index: str, capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert "brand, lexical: " in text
     assert "by -price, not by score" in text
+    assert run(root, ["search", *words, "--facet", "attributes@filter"]) == 0
+    assert f"attributes, filter: {ATTRIBUTE} (180)" in " ".join(capsys.readouterr().out.split())
     assert run(root, ["plan", *words, *options, "--json"]) == 0
     last = json.loads(capsys.readouterr().out)["requests"][-1]["bodies"][0]
     assert last["collapse"] == {"field": "collapse_key"}

@@ -51,8 +51,9 @@ function currencies(facet, state, take) {
 
 function group(field, text, made, shown = SHOWN) {
   if (!made.length) return null;
-  const first = made.slice(0, shown);
-  const rest = made.slice(shown);
+  const chosen = (one) => one.querySelector("input").checked; // is seen, wherever it stands
+  const first = made.filter((one, at) => at < shown || chosen(one));
+  const rest = made.filter((one) => !first.includes(one));
   const list = el("ul", {}, ...first);
   const parts = [el("legend", {}, text), list];
   if (rest.length) {
