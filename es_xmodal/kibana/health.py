@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from es_xmodal.kibana.lens import PERCENT, Chart, counted, lens_object, named, number
+from es_xmodal.kibana.lens import PERCENT, Chart, Column, counted, lens_object, named, number
 from es_xmodal.kibana.objects import (
     Kind,
     SavedObject,
@@ -98,60 +98,42 @@ def _query(watched: Watched, kind: str) -> str:
 
 def _charts(watched: Watched, stages: Sequence[str]) -> dict[str, Chart]:
     runs, reasons = _query(watched, "run"), _query(watched, "reason")
-    coverage = {
+
+    def chart(title: str, description: str, numbers: Mapping[str, Column], **more: Any) -> Chart:
+        given = {"query": runs, "series": "line", "time_field": TIME, **more}
+        return Chart(title=f"{watched.alias}: {title}", description=description, numbers=numbers, **given)
+
+    covered = {
         name: number(label, "average", f"coverage.{name}", format=PERCENT) for name, label in COVERAGE.items()
     }
+    rejects = {"rejects": number("rejects", "sum", "count", emptyAsNull=True)}
+    rate = {"rate": number("rows a second", "average", "rows_per_second")}
+    stacked: dict[str, Any] = {"series": "bar_stacked"}
     return {
-        "coverage": Chart(
-            title=f"{watched.alias}: coverage",
-            description="Of the products in the index after a run.",
-            series="line",
-            query=runs,
-            numbers=coverage,
-            time_field=TIME,
-        ),
-        "outcomes": Chart(
-            title=f"{watched.alias}: runs by outcome",
-            description="Complete, failed, interrupted.",
-            series="bar_stacked",
-            query=runs,
-            numbers={"runs": counted("runs")},
-            time_field=TIME,
+        "coverage": chart("coverage", "Of the products in the index after a run.", covered),
+        "outcomes": chart(
+            "runs by outcome",
+            "Complete, failed, interrupted.",
+            {"runs": counted("runs")},
             split="outcome",
+            **stacked,
         ),
-        "rejects": Chart(
-            title=f"{watched.alias}: rejects by reason",
-            description="Rows, pictures and texts that did not make it.",
-            series="bar_stacked",
-            query=reasons,
-            numbers={"rejects": number("rejects", "sum", "count", emptyAsNull=True)},
-            time_field=TIME,
+        "rejects": chart(
+            "rejects by reason",
+            "Rows, pictures and texts that did not make it.",
+            rejects,
             split="reason",
+            **{**stacked, "query": reasons},
         ),
-        "products": Chart(
-            title=f"{watched.alias}: products in the index",
-            description="After a run.",
-            series="line",
-            query=runs,
-            numbers={"documents": number("products", "max", "documents")},
-            time_field=TIME,
+        "products": chart(
+            "products in the index", "After a run.", {"documents": number("products", "max", "documents")}
         ),
-        "rate": Chart(
-            title=f"{watched.alias}: rows a second",
-            description="Rows read, by the seconds of the whole run.",
-            series="line",
-            query=runs,
-            numbers={"rate": number("rows a second", "average", "rows_per_second")},
-            time_field=TIME,
-            split="command",
-        ),
-        "stages": Chart(
-            title=f"{watched.alias}: seconds by stage",
-            description="Threads add up, so the sum may exceed the seconds of a run.",
-            series="bar_stacked",
-            query=runs,
-            numbers=named(stages, "seconds_by_stage", emptyAsNull=True),
-            time_field=TIME,
+        "rate": chart("rows a second", "Rows read, by the seconds of the whole run.", rate, split="command"),
+        "stages": chart(
+            "seconds by stage",
+            "Threads add up, so the sum may exceed the seconds of a run.",
+            named(stages, "seconds_by_stage", emptyAsNull=True),
+            **stacked,
         ),
     }
 
@@ -181,30 +163,20 @@ def _reasons(watched: Watched, view: str) -> SavedObject:
 
 
 def _dashboard(watched: Watched, charts: Sequence[SavedObject], tables: Sequence[SavedObject]) -> SavedObject:
-    panels: list[dict[str, Any]] = []
-    references: list[dict[str, str]] = []
     places = [(one, _WIDTH // 2, 11) for one in charts] + [(one, _WIDTH, 12) for one in tables]
-    x = y = 0
-    for number_, (one, width, height) in enumerate(places, start=1):
-        panel, link = _panel(f"p{number_}", one, {"x": x, "y": y, "w": width, "h": height})
-        panels.append(panel)
-        references.append(link)
-        x += width
-        if x >= _WIDTH:
-            x, y = 0, y + height
+    panels, references = _grid(places)
+    options = {
+        "useMargins": True,
+        "syncColors": False,
+        "syncCursor": True,
+        "syncTooltips": False,
+        "hidePanelTitles": False,
+    }
     attributes = {
         "title": f"{watched.alias}: ingest health",
         "description": "Coverage of the index, and what became of every ingest.",
         "panelsJSON": compact(panels),
-        "optionsJSON": compact(
-            {
-                "useMargins": True,
-                "syncColors": False,
-                "syncCursor": True,
-                "syncTooltips": False,
-                "hidePanelTitles": False,
-            }
-        ),
+        "optionsJSON": compact(options),
         "kibanaSavedObjectMeta": {
             "searchSourceJSON": compact({"query": {"query": "", "language": "kuery"}, "filter": []})
         },
@@ -215,6 +187,23 @@ def _dashboard(watched: Watched, charts: Sequence[SavedObject], tables: Sequence
         "version": 1,
     }
     return saved_object("dashboard", _id(watched, "dashboard"), attributes, references)
+
+
+def _grid(
+    places: Sequence[tuple[SavedObject, int, int]],
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """From left to right, row by row; what shares a row is of one height."""
+    panels: list[dict[str, Any]] = []
+    references: list[dict[str, str]] = []
+    x = y = 0
+    for place, (one, width, height) in enumerate(places, start=1):
+        panel, link = _panel(f"p{place}", one, {"x": x, "y": y, "w": width, "h": height})
+        panels.append(panel)
+        references.append(link)
+        x += width
+        if x >= _WIDTH:
+            x, y = 0, y + height
+    return panels, references
 
 
 def _panel(key: str, shown: SavedObject, place: dict[str, int]) -> tuple[dict[str, Any], dict[str, str]]:
