@@ -114,7 +114,7 @@ def _side(client: Client, target: Target) -> dict[str, Any]:
     from es_xmodal.index.coverage import coverage_of
     from es_xmodal.index.stored_vectors import size_of
 
-    documents, coverage = coverage_of(client, target.index, target.fields)
+    documents, coverage = coverage_of(client, target)
     return {
         "index": target.index,
         "encoder": target.meta.encoder.spec,

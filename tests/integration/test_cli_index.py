@@ -103,17 +103,18 @@ def test_versions(few: Cli, es_url: str) -> None:
         few.json("ingest", catalog, "--rebuild")
     assert serving(few) == {one: False, two: True}
     (row, _) = few.json("index", "list")["indices"]
-    assert set(row) == {"alias", "index", "serving", "state", "documents", "created", "encoder"}
+    assert set(row) == {"alias", "index", "serving", "state", "documents", "created", "encoder", "note"}
     assert (row["alias"], row["state"], row["documents"], row["encoder"]) == (alias, "complete", 1, "mini")
     table = few.here("index", "list").out
     assert one in table
     assert two in table
 
-    assert few.json("index", "rollback") == {"alias": alias, "before": two, "now": one}
+    nothing = {"brought": None, "left": 0, "rejects_file": None, "rejects_by_reason": {}}
+    assert few.json("index", "rollback") == {"alias": alias, "before": two, "now": one, **nothing}
     assert serving(few) == {one: True, two: False}
     refused(few.here("index", "rollback"), 2, f"there is no complete version of {alias} before {one}")
-    assert few.json("index", "swap", "2") == {"alias": alias, "before": one, "now": two}
-    assert few.here("index", "swap", one).out == f"{alias} → {one}\n"
+    assert few.json("index", "swap", "2") == {"alias": alias, "before": one, "now": two, **nothing}
+    assert few.here("index", "swap", one).out == f"{alias} → {one} (was {two})\n"
     refused(few.here("index", "swap", "9"), 2, f"{alias} has no version 9", one, two)
     refused(few.here("index", "drop", "1"), 2, "serves as", "swap to another version first")
     assert few.json("index", "drop", two) == {"alias": alias, "deleted": two}
