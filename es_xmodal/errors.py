@@ -26,6 +26,7 @@ The command line prints that line and leaves with `exit_code`; nobody sees a tra
         ClusterUnreachableError      no answer
         ClusterRefusedError          401 or 403
         ClusterAnswerError           an answer that says no, or that cannot be understood
+          ClusterNotReadyError       429 or 503: not now
           PartialAnswerError         some shards failed or a search timed out
 """
 
@@ -197,6 +198,10 @@ class ClusterRefusedError(ClusterError):
 
 class ClusterAnswerError(ClusterError):
     """The cluster answered with an error, or with something that cannot be understood."""
+
+
+class ClusterNotReadyError(ClusterAnswerError):
+    """The cluster is overloaded, or not ready yet: the same request may be answered a moment later."""
 
 
 class PartialAnswerError(ClusterAnswerError):

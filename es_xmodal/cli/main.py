@@ -91,9 +91,13 @@ def root(verbose: bool) -> None:
     reached or refused.
     """
     if verbose:
+        logging.getLogger(_TRANSPORT).setLevel(logging.NOTSET)
         logging.basicConfig(
             stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
         )
+
+
+_TRANSPORT = "elastic_transport"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -115,6 +119,8 @@ def run(command: click.Command, args: Sequence[str] | None = None, *, name: str 
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A title in Chinese on a terminal that has no Chinese is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # It says at each attempt that a node has failed; ours says once that something takes long, and why.
+    logging.getLogger(_TRANSPORT).setLevel(logging.ERROR)
     try:
         code = command.main(
             args=list(args) if args is not None else None, prog_name=name, standalone_mode=False

@@ -12,7 +12,13 @@ from elastic_transport import ConnectionTimeout, SerializationError, TlsError, T
 from elasticsearch import Elasticsearch, UnsupportedProductError
 
 from es_xmodal.cluster.trouble import remedy_of
-from es_xmodal.errors import ClusterAnswerError, ClusterError, ClusterRefusedError, ClusterUnreachableError
+from es_xmodal.errors import (
+    ClusterAnswerError,
+    ClusterError,
+    ClusterNotReadyError,
+    ClusterRefusedError,
+    ClusterUnreachableError,
+)
 
 _MAX_REASON = 400
 _PRIVILEGES = re.compile(r"granted by the (index|cluster) privileges \[([^\]]+)\]")
@@ -33,6 +39,7 @@ def cluster_errors(client: Elasticsearch, doing: str) -> Iterator[None]:
     Raises:
         ClusterUnreachableError: no answer.
         ClusterRefusedError: 401 or 403.
+        ClusterNotReadyError: 429 or 503.
         ClusterAnswerError: any other answer that says no; the cause is kept as `__cause__`.
     """
     try:
@@ -50,7 +57,7 @@ def address(client: Elasticsearch) -> str:
     Returns:
         Such as `http://127.0.0.1:9200`.
     """
-    return ", ".join(str(node.base_url) for node in client.transport.node_pool.all()) or "the cluster"
+    return ", ".join(sorted(str(node.base_url) for node in client.transport.node_pool.all())) or "the cluster"
 
 
 def translate(error: Exception, *, where: str, doing: str) -> ClusterError:
@@ -137,7 +144,7 @@ def _from_answer(status: int, body: Any, *, where: str, doing: str) -> ClusterEr
     if status == 429 and remedy_of(reason):
         return ClusterRefusedError(f"{doing}: {where} refused (429): {reason}", hint=remedy_of(reason) or "")
     if status in (429, 503):
-        return ClusterAnswerError(
+        return ClusterNotReadyError(
             f"{doing}: {where} is overloaded or not ready ({status}): {reason}",
             hint="wait until the cluster is healthy, then run the same command again",
         )

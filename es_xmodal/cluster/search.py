@@ -173,7 +173,7 @@ def check_answer(answer: Mapping[str, Any], *, index: str | None) -> None:
         PartialAnswerError: some shards failed, or it ran out of time.
     """
     if "error" in answer:
-        if answer.get("status") in (401, 403):
+        if answer.get("status") in (401, 403, 429, 503):
             raise refusal(None, _doing(index), answer["error"], answer["status"])
         raise ClusterAnswerError(f"{_doing(index)}: {reason_of(answer)}")
     shards = answer.get("_shards", {})

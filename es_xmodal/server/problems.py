@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from es_xmodal.errors import (
     ClusterError,
+    ClusterNotReadyError,
     ClusterUnreachableError,
     IndexMissingError,
     IndexStateError,
@@ -32,6 +33,7 @@ _STATUS: tuple[tuple[type[XModalError], int], ...] = (
     (MissingExtraError, 501),
     (UsageError, 400),
     (ClusterUnreachableError, 503),
+    (ClusterNotReadyError, 503),
     (ClusterError, 502),
     (StoreError, 503),
 )

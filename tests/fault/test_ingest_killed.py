@@ -7,16 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.client import connect
 from es_xmodal.errors import IndexBusyError
@@ -29,6 +27,7 @@ from es_xmodal.settings import load_settings
 from tests.support import nodes
 from tests.support.ingesting import counts, documents, ingest_catalog, rejects, shop_rows, write_rows
 from tests.support.killing import Ended, Killer, killer, spread
+from tests.support.watching import watched
 
 pytestmark = pytest.mark.fault
 
@@ -74,38 +73,6 @@ def state(client: Elasticsearch, index: str) -> tuple[dict[str, Any], Any, Any]:
     """Everything that searches see of an index: documents with vectors, calibration, counts."""
     meta = load_target(client, index).meta
     return documents(client, index), meta.calibration, meta.counts
-
-
-@contextmanager
-def watched(client: Elasticsearch, alias: str, allowed: set[int]) -> Iterator[list[int]]:
-    """Search again and again; every answer must be whole. A missing alias counts as no products."""
-    seen: list[int] = []
-    wrong: list[Any] = []
-    over = threading.Event()
-
-    def poll() -> None:
-        while not over.wait(0.01):
-            try:
-                answer = client.search(index=alias, size=0, track_total_hits=True).body
-            except NotFoundError:
-                seen.append(0)
-            except Exception as error:  # whatever a searcher met is the test's result
-                wrong.append(error)
-            else:
-                seen.append(answer["hits"]["total"]["value"])
-                if answer["_shards"]["failed"]:
-                    wrong.append(answer)
-
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
-    assert wrong == []
-    assert seen
-    assert set(seen) <= allowed
 
 
 def added_up(ended: Ended, rejected: int) -> None:
