@@ -73,26 +73,26 @@ class Mover:
         self._progress = Progress(until, before)
         with cluster_errors(self._client, f"refreshing {self._source}"):
             self._client.indices.refresh(index=self._source)
-        self._send(self._read(len(until.numbers), query_of), told)
-        for _ in range(ROUNDS):
-            again = self._progress.take_again()
-            if not again:
-                break
-            self._send(self._again(again), told)
-        left = self._progress.take_again()
-        if left:
-            raise ClusterAnswerError(
-                f"writing to {self._target}: the shop keeps writing {len(left)} documents",
-                hint="run the same command again when it is quieter",
-            )
+        for shard in range(len(until.numbers)):
+            self._send(self._read(shard, query_of(shard)), told)
+            for _ in range(ROUNDS):
+                again = self._progress.take_again()
+                if not again:
+                    break
+                self._send(self._again(again), told)
+            left = self._progress.take_again()
+            if left:
+                raise ClusterAnswerError(
+                    f"writing to {self._target}: the shop keeps writing {len(left)} documents",
+                    hint="run the same command again when it is quieter",
+                )
         return self._progress.marks
 
-    def _read(self, shards: int, query_of: Callable[[int], Mapping[str, Any]]) -> Iterator[Seen]:
-        for shard in range(shards):
-            for one in read_shard(self._client, self._source, shard, query_of(shard), self._includes):
-                self._progress.read(one)
-                yield one
-            self._progress.finished(shard)
+    def _read(self, shard: int, query: Mapping[str, Any]) -> Iterator[Seen]:
+        for one in read_shard(self._client, self._source, shard, query, self._includes):
+            self._progress.read(one)
+            yield one
+        self._progress.finished(shard)
 
     def _again(self, documents: list[Seen]) -> Iterator[Seen]:
         found = read_again(self._client, self._source, documents, self._includes)

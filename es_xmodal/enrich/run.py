@@ -14,6 +14,7 @@ from es_xmodal.catalog.product import Product
 from es_xmodal.catalog.shop import pick, read_shop
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import search
+from es_xmodal.encoders.base import JOINT
 from es_xmodal.enrich.layout import Layout
 from es_xmodal.enrich.move import CHECKPOINT_S, ROUNDS
 from es_xmodal.enrich.options import EnrichOptions
@@ -151,9 +152,11 @@ class _Run:
 
     def run(self, choice: Any) -> EnrichReport:
         start = time.perf_counter()
-        before = self._meta.shop.walked if self._meta.shop else None
         until = take_marks(self._client, self._index)
-        self._progress = Progress(until, before if before and before.uuid == until.uuid else None)
+        before = self._meta.shop.walked if self._meta.shop else None
+        # A restored or otherwise new index of the same name numbers its operations anew.
+        self._walked = before if before and before.uuid == until.uuid else None
+        self._progress = Progress(until, self._walked)
         with cluster_errors(self._client, f"refreshing {self._index}"):
             self._client.indices.refresh(index=self._index)
         with RejectFile(self._options.rejects_path) as rejects:
@@ -182,15 +185,16 @@ class _Run:
         )
 
     def _move(self, shards: int) -> None:
-        """All documents, then those that the shop wrote while they were on their way."""
-        self._send_all(self._read(shards))
-        for _ in range(ROUNDS):
-            again = self._progress.take_again()
-            if not again:
-                break
-            self._send_all(self._read_again(again))
-        for one in self._progress.take_again():
-            self._outcome.given_up(one.id, one.source)
+        """Shard by shard all documents, then those that the shop wrote while they were on their way."""
+        for shard in range(shards):
+            self._send_all(self._read(shard))
+            for _ in range(ROUNDS):
+                again = self._progress.take_again()
+                if not again:
+                    break
+                self._send_all(self._read_again(again))
+            for one in self._progress.take_again():
+                self._outcome.given_up(one.id, one.source)
         self._outcome.check_sum()
 
     def _send_all(self, documents: Iterable[Seen]) -> None:
@@ -219,18 +223,17 @@ class _Run:
             raise
         self._on_progress(self._tally)
 
-    def _read(self, shards: int) -> Iterator[Seen]:
-        for shard in range(shards):
-            query = self._query(shard)
-            for one in read_shard(self._client, self._index, shard, query, self._layout.includes):
-                self._tally.add("read")
-                self._progress.read(one)
-                yield one
-            self._progress.finished(shard)
+    def _read(self, shard: int) -> Iterator[Seen]:
+        query = self._query(shard)
+        for one in read_shard(self._client, self._index, shard, query, self._layout.includes):
+            self._tally.add("read")
+            self._progress.read(one)
+            yield one
+        self._progress.finished(shard)
 
     def _query(self, shard: int) -> dict[str, Any]:
         if self._options.since is None:
-            return later_than(self._meta.shop.walked if self._meta.shop else None, shard)
+            return later_than(self._walked, shard)
         name, value = self._options.since
         return {"range": {name: {"gte": value}}}
 
@@ -297,7 +300,7 @@ class _Run:
         with cluster_errors(self._client, f"refreshing {self._index}"):
             self._client.indices.refresh(index=self._index)
         self._progress.pass_over_ours(take_marks(self._client, self._index))
-        documents, enriched = self._count()
+        documents, enriched, pictured = self._count()
         calibration = dict(self._meta.calibration)
         if not calibration or self._options.whole:
             calibration = self._calibrate()
@@ -305,7 +308,7 @@ class _Run:
             self._meta,
             state="complete",
             calibration=calibration,
-            counts={"documents": documents, "without_image": self._tally["without_image"]},
+            counts={"documents": documents, "without_image": documents - pictured},
         )
         self._write_meta(done)
         return documents, enriched
@@ -318,14 +321,20 @@ class _Run:
         sample = sample_index(self._client, self._index, shop, vectors)
         return calibrate(sample, combiner=self._combiner, encode_titles=self._embedder.titles)
 
-    def _count(self) -> tuple[int, int]:
+    def _count(self) -> tuple[int, int, int]:
+        """Documents, those with our fields, and those with a picture that can be searched."""
+        enriched = {"exists": {"field": f"{OBJECT}.row_hash"}}
+        vector = {"exists": {"field": f"{OBJECT}.images.{JOINT}"}}
+        pictured = {"nested": {"path": f"{OBJECT}.images", "query": vector}}
         body = {
             "size": 0,
             "track_total_hits": True,
-            "aggs": {"enriched": {"filter": {"exists": {"field": f"{OBJECT}.row_hash"}}}},
+            "aggs": {"enriched": {"filter": enriched}, "pictured": {"filter": pictured}},
         }
         answer = search(self._client, self._index, body, timeout_s=_TIMEOUT_S)
-        return int(answer["hits"]["total"]["value"]), int(answer["aggregations"]["enriched"]["doc_count"])
+        inside = answer["aggregations"]
+        total = int(answer["hits"]["total"]["value"])
+        return total, int(inside["enriched"]["doc_count"]), int(inside["pictured"]["doc_count"])
 
     def _make_loader(self) -> Loader:
         parts, encoder = self._parts, self._parts.encoder

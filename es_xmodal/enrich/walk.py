@@ -47,6 +47,8 @@ class Seen:
 class Progress:
     """Up to where everything is read and settled. Used by the reader and by the threads that send.
 
+    Documents of one shard at a time are on their way: with routing, two shards may have one id.
+
     Args:
         until: where the shards stood when the walk began: what is written later is for the next run.
         before: where the last run stopped; None: nowhere.

@@ -268,7 +268,8 @@ def test_an_edit_between_reading_and_writing_wins(
     es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
 ) -> None:
     index = f"{index_prefix}raced"
-    make_shop(es_url, index, tmp_path, COUNT)
+    one_shard = shop_mapping()["settings"] | {"number_of_shards": 1}
+    make_shop(es_url, index, tmp_path, COUNT, settings=one_shard)
 
     class Meddling(HashEncoder):
         """The shop edits and deletes while the pictures are encoded."""
@@ -285,6 +286,26 @@ def test_an_edit_between_reading_and_writing_wins(
     found = documents(client, index)
     assert found["1000"]["name"] == "Orange kettle"
     assert "kettl" in found["1000"]["es_xmodal"][0]["tokens"]["title"]
+
+
+def test_documents_with_a_routing_of_their_own(
+    es_url: str, index_prefix: str, tmp_path: Path, client: Elasticsearch
+) -> None:
+    index, copy = f"{index_prefix}routed", f"{index_prefix}routed-2"
+    client.indices.create(index=index, **shop_mapping())
+    for number in range(6):
+        for routing in ("a", "b", "c", "d"):  # one id in several shards
+            document = {"name": f"Mug {number} {routing}"}
+            client.index(index=index, id=str(number), document=document, routing=routing, refresh=True)
+    total = int(client.count(index=index).body["count"])
+    assert total > 6
+    report = enrich_shop(es_url, index, tmp_path, paths={"title": "name"})
+    assert report.clean
+    assert report.enriched == report.documents == total
+    options = EnrichOptions(index=index, paths={"title": "name"}, rejects=tmp_path / "r.jsonl")
+    with parts_for(es_url, tmp_path, root=tmp_path) as parts:
+        assert run_beside(parts, options, copy).documents == total
+    assert run_undo(client, index).undone == total
 
 
 def test_undo_leaves_the_shops_documents(
