@@ -15,6 +15,7 @@ from es_xmodal.ingest.rows import Loader, Row
 ROWS_TOGETHER = 128
 """Rows that are loaded, and asked about, at once."""
 BATCHES_AHEAD = 3
+GROUPS_AHEAD = 2
 MAX_WORKERS = 4
 
 
@@ -39,7 +40,7 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Threads of this process load and decode; the calling thread embeds.
+    """Threads of this process load and decode; one embeds, while the caller sends the group before.
 
     Args:
         loader: reads and decodes pictures.
@@ -55,12 +56,18 @@ class LocalEngine:
     def rows(self, products: Iterator[Product]) -> Generator[list[Row], None, None]:
         """See `Engine`."""
         pool = ThreadPoolExecutor(min(MAX_WORKERS, (os.cpu_count() or 1) + 1), "load")
+        embedding = ThreadPoolExecutor(1, "embed")  # one: what it keeps, the next group finds
         try:
-            for rows in self._groups(products, pool):
-                self._embedder.embed(rows)
-                yield rows
+            yield from ahead(
+                embedding, self._embed, self._groups(products, pool), depth=GROUPS_AHEAD, skip=_all_unchanged
+            )
         finally:
+            embedding.shutdown(cancel_futures=True)
             pool.shutdown(cancel_futures=True)
+
+    def _embed(self, rows: list[Row]) -> list[Row]:
+        self._embedder.embed(rows)
+        return rows
 
     def _groups(self, products: Iterator[Product], pool: ThreadPoolExecutor) -> Iterator[list[Row]]:
         """Rows with decoded pictures, in groups that fill the encoder's batches."""
@@ -75,6 +82,10 @@ class LocalEngine:
             skip=lambda row: row if loader.waits_for_nothing(row) else None,
         )
         yield from grouped(ready, self._batch_size)
+
+
+def _all_unchanged(rows: list[Row]) -> list[Row] | None:
+    return rows if all(row.unchanged for row in rows) else None
 
 
 def grouped(rows: Iterable[Row], batch_size: int) -> Iterator[list[Row]]:

@@ -104,7 +104,7 @@ class KnownTable:
         flags = 0 if available is None else _AVAILABLE if available[0] else _NOT_AVAILABLE
         currency = self._currency(fields["currency"][0]) if "currency" in fields else 0
         if currency is None or _HASH.fullmatch(written) is None:
-            return bytes(16), price, 0, flags | _ODD  # equal to no row: it is written anew
+            return bytes(16), price, currency or 0, flags | _ODD  # equal to no row: it is written anew
         return bytes.fromhex(written), price, currency, flags
 
     def _currency(self, name: str) -> int | None:
