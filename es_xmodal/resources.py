@@ -1,9 +1,10 @@
-"""Finds the data that comes with the package, in a wheel (`es_xmodal/_data/`) or in a checkout; checksums."""
+"""What comes with the package, in a wheel (`es_xmodal/_data/`) or in a checkout; checksums; ONNX Runtime."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def index_template(name: str = "product") -> dict[str, Any]:
 @cache
 def _text(name: str) -> str:
     return data_path("mappings", f"{name}.json").read_text(encoding="utf-8")
+
+
+def silence_onnxruntime() -> None:
+    """Keep ONNX Runtime from reporting its use to its maker, as newer versions do; call it before its import.
+
+    They also keep an identifier below the home folder. Whoever sets the variable has the last word.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def sha256_of(path: Path) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from es_xmodal.catalog.clean import clean_line
 from es_xmodal.errors import MissingExtraError, PictureError, SettingsError
+from es_xmodal.resources import silence_onnxruntime
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -175,6 +176,7 @@ def _models() -> Path:
 
 
 def _load_engine(threads: int) -> Any:
+    silence_onnxruntime()
     try:
         from rapidocr_onnxruntime import RapidOCR
     except ImportError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from es_xmodal.errors import EncoderError
-from es_xmodal.resources import sha256_of
+from es_xmodal.resources import sha256_of, silence_onnxruntime
 
 DATA = Path(__file__).parent / "data"
 MANIFEST = "manifest.json"
@@ -60,6 +60,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     Raises:
         EncoderError: the runtime cannot load it.
     """
+    silence_onnxruntime()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

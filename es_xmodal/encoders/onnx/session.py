@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from es_xmodal.errors import EncoderError
+from es_xmodal.resources import silence_onnxruntime
 
 if TYPE_CHECKING:
     from es_xmodal.encoders.base import EncoderOptions
@@ -43,6 +44,7 @@ def choose_provider(spec: str, options: EncoderOptions, precision: Precision) ->
         )
     if options.device == "cpu" or (options.device == "auto" and precision == "int8"):
         return CPU, {}
+    silence_onnxruntime()
     import onnxruntime
 
     there = _CUDA in onnxruntime.get_available_providers()
@@ -81,6 +83,7 @@ def open_session(
     Raises:
         EncoderError: the runtime cannot load it, or not on the device that is asked for.
     """
+    silence_onnxruntime()
     import onnxruntime
 
     provider, details = choose_provider(spec, options, precision)
