@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "ES_XMODAL_TEST_PREFIX"
 INSIDE = "ES_XMODAL_TEST_INSIDE_MAKE"
 HAVE_INDEX = ("ingest", "search", "plan", "evaluate")
-HAVE_INDEX_BELOW = ("check", "swap", "rollback", "drop")
+HAVE_INDEX_BELOW = ("check", "rebuild", "compare", "swap", "rollback", "drop")
 
 
 def main(name: str, args: Sequence[str]) -> int:
