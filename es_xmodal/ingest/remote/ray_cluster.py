@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -22,7 +23,12 @@ STORE_BYTES: Final = 512 * 2**20
 CORES_A_WORKER: Final = 4
 """Without a GPU. More cores make one batch hardly faster; more workers do."""
 _FRESH_S: Final = 5.0
+_KNOCK_S: Final = 10.0
 _LONGEST_REASON: Final = 300
+_NO_CLUSTER: Final = (
+    "`ray start --head` on one machine starts one, and tells its address; one that asks for a token needs "
+    "RAY_AUTH_MODE=token here"
+)
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what matters comes as an exception
@@ -184,6 +190,8 @@ class RayCluster:
                 "_temp_dir": self._folder,
             }
         try:
+            if not own:
+                _knock(address)
             with _nothing_on_stderr():
                 self._ray.init(
                     address=address,
@@ -197,7 +205,7 @@ class RayCluster:
             what = "cannot be started on this machine" if own else f"no cluster answers at {address}"
             raise WorkersError(
                 f"Ray: {what}: {one_line(error)}",
-                hint="" if own else "`ray start --head` on one machine starts one, and tells its address",
+                hint="" if own else _NO_CLUSTER,
             ) from error
 
 
@@ -214,6 +222,13 @@ def _nothing_on_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
 
 
 def one_line(error: BaseException) -> str:
