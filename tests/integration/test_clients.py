@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.cli import REPOSITORY, SAMPLE, Cli, Ran, Reply, http_server
 from tests.support.nodes import require
-from tests.support.serving import serving
+from tests.support.served import serving
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.cli import SAMPLE, Cli
 from tests.support.fuzzing import Fuzzed, fuzzed
-from tests.support.serving import Served, serving
+from tests.support.served import Served, serving
 
 pytestmark = pytest.mark.integration
 

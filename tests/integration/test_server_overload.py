@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.serving import Served, serving
+from tests.support.served import Served, serving
 
 pytestmark = pytest.mark.integration
 

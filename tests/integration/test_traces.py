@@ -28,7 +28,7 @@ from es_xmodal.settings import load_settings
 from tests.support.cli import Cli
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import delete_everything_named
-from tests.support.serving import serving
+from tests.support.served import serving
 from tests.support.shops import ingest_shop, write_shop
 
 pytestmark = pytest.mark.integration
