@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,19 +136,26 @@ def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(**options: Any) -> None:
-        raise ConnectionError("could not connect\n\nRay cannot be reached at 10.0.0.1:6379\n")
+        raise ConnectionError("could not connect\n\nRay cannot be found\n")
 
     ray = FakeRay()
     ray.is_initialized = lambda: False  # type: ignore[method-assign]
     ray.init = init
     out = sys.stdout
-    with pytest.raises(
-        WorkersError, match=r"no cluster answers at 10\.0\.0\.1:6379: Ray cannot be"
-    ) as caught:
-        connected(monkeypatch, ray, address="10.0.0.1:6379")
+    with pytest.raises(WorkersError, match=r"no cluster answers at auto: Ray cannot be") as caught:
+        connected(monkeypatch, ray, address="auto")
     assert "ray start --head" in caught.value.hint
     assert ray.stopped
     assert sys.stdout is out
+
+
+def test_where_nobody_listens_ray_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    ray = FakeRay()
+    ray.is_initialized = lambda: False  # type: ignore[method-assign]
+    with pytest.raises(WorkersError, match=f"no cluster answers at {address}: .*refused"):
+        connected(monkeypatch, ray, address=address)
 
 
 def test_an_error_of_ray_comes_down_to_its_last_line() -> None:
