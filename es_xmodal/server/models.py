@@ -40,7 +40,9 @@ class SearchRequest(_Strict):
     )
     keep_like: bool = Field(default=False, description="the products of `like` may be hits")
     composition: Literal["auto", "early", "late"] = "auto"
-    filters: list[Name] = Field(default_factory=list, max_length=32, examples=[["brand=A|B", "price=10..20"]])
+    filters: list[Words] = Field(
+        default_factory=list, max_length=32, examples=[["brand=A|B", "price=10..20"]]
+    )
     facets: list[Name] = Field(default_factory=list, max_length=16, examples=[["brand", "price:0,50"]])
     sort: list[Name] = Field(default_factory=list, max_length=8, examples=[["-price"]])
     collapse: bool = Field(default=False, description="one hit for all variants of a product")

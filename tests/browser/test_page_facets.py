@@ -93,13 +93,14 @@ def test_what_is_chosen_is_seen_among_many(open_page: Open) -> None:
     page = open_page("/?q=mug&category=Mugs&brand=Nobody&brand=Tallow")
     expect(group(page, "Brand").get_by_label("Nobody")).to_be_checked()
     values = [{"value": f"V{number}", "count": 20 - number} for number in range(10)]
+    long = {"value": "x" * 300, "count": 30}  # no address has room for it
 
     def many(route: Route) -> None:
         told = route.fetch()
         answer = told.json()
         for facet in answer["facets"].values():
-            facet["values"] = [{"value": "Many", "count": 99, "values": values, "other": 0}]
-        answer["facets"]["attributes.many"] = {"scope": "lexical", "values": values}
+            facet["values"] = [{"value": "Many", "count": 99, "values": [long, *values], "other": 0}]
+        answer["facets"]["attributes.many"] = {"scope": "lexical", "values": [long, *values]}
         route.fulfill(response=told, json=answer)
 
     page.route("**/search", many)

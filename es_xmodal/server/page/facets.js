@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { label, rangeText } from "./results.js";
-import { valuesOf, withValues } from "./state.js";
+import { LONGEST_NAME, LONGEST_VALUE, valuesOf, withValues } from "./state.js";
 import { number, t } from "./text.js";
 
 const SHOWN = 8;
@@ -76,10 +76,11 @@ function attributes(facets, state, take) {
   const counted = facets.attributes?.values || [];
   const taken = state.attributes.map(({ name }) => ({ name, values: facets[`attributes.${name}`]?.values }));
   const others = counted.map((one) => ({ name: String(one.value), values: one.values }))
-    .filter(({ name }) => !valuesOf(state.attributes, name).length);
+    .filter(({ name }) => !valuesOf(state.attributes, name).length && name.length <= LONGEST_NAME);
   return [...taken, ...others.slice(0, Math.max(0, ATTRIBUTES - taken.length))].map(({ name, values: found }) => {
     const change = (next) => take({ attributes: withValues(state.attributes, name, next) });
-    const made = options(`attributes.${name}`, found, valuesOf(state.attributes, name), change);
+    const short = (found || []).filter((one) => one.value.length <= LONGEST_VALUE);
+    const made = options(`attributes.${name}`, short, valuesOf(state.attributes, name), change);
     return group(`attributes.${name}`, label(name), made, SHOWN_OF_ATTRIBUTE);
   });
 }

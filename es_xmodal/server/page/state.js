@@ -7,7 +7,8 @@ const ATTRIBUTE = "attributes.";
 const SORTS = ["price", "-price"];
 const MOST = 16;
 const MOST_ATTRIBUTES = 8; // of which values are chosen; a search counts at most 16 facets
-const LONGEST_NAME = 180;
+export const LONGEST_NAME = 180;
+export const LONGEST_VALUE = 250;
 // Spreads above what unrelated pairs score; docs/ranking.md says what these were measured to leave out.
 const FITS_WORDS = 1;
 const FITS_PICTURES = 2;
@@ -39,7 +40,7 @@ function readAttributes(given) {
   let found = [];
   for (const [key, value] of given) {
     const name = key.startsWith(ATTRIBUTE) ? line(key.slice(ATTRIBUTE.length)) : "";
-    if (!name || !line(value) || name.length > LONGEST_NAME) continue;
+    if (!name || !line(value) || name.length > LONGEST_NAME || value.length > LONGEST_VALUE) continue;
     const values = [...new Set([...valuesOf(found, name), line(value)])].slice(0, MOST);
     if (values.length > 1 || found.length < MOST_ATTRIBUTES) found = withValues(found, name, values);
   }
