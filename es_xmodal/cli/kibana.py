@@ -30,7 +30,9 @@ def _object_options(command: F) -> F:
     """What `export` and `import` are told about the objects."""
     decorators: list[Callable[[Any], Any]] = [
         index_option,
-        click.option("--data-view-title", "title", metavar="NAME", help="[default: the alias]"),
+        click.option(
+            "--data-view-title", "title", metavar="NAME", help="Name of the data view. [default: the alias]"
+        ),
         click.option(
             "--image-url-template",
             "template",
@@ -65,10 +67,11 @@ def _object_options(command: F) -> F:
     help="File to write. [default: standard output]",
 )
 def export(out: Path, url: str | None, as_json: bool, **asked: Any) -> int:
-    """Write saved objects as NDJSON: Stack Management → Saved Objects → Import takes the file.
+    """Write a file that Kibana imports, as NDJSON.
 
-    A data view with pictures, a session (saved search) of the products, and a dashboard of coverage and
-    ingests. The same index gives the same ids, so that a second import replaces the first.
+    In Kibana: Stack Management → Saved Objects → Import. A data view with pictures, a session (saved search)
+    of the products, and a dashboard of coverage and ingests. The same index gives the same ids, so that a
+    second import replaces the first.
     """
     from es_xmodal.kibana.export import to_ndjson
 
@@ -94,7 +97,7 @@ def export(out: Path, url: str | None, as_json: bool, **asked: Any) -> int:
 
 @kibana.command("import")
 @_object_options
-@click.option("--kibana-url", metavar="URL", help="[default: ES_XMODAL_KIBANA_URL]")
+@click.option("--kibana-url", metavar="URL", help="Kibana. [default: ES_XMODAL_KIBANA_URL]")
 @click.option("--overwrite", is_flag=True, help="Replace the objects of an earlier import.")
 def import_command(
     kibana_url: str | None, overwrite: bool, url: str | None, as_json: bool, **asked: Any
