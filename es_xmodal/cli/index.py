@@ -228,7 +228,7 @@ def _table(rows: list[dict[str, Any]], *, nothing: str) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "index")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     console().print(table)
