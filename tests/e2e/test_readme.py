@@ -21,7 +21,7 @@ from tests.support.nodes import delete_everything_named
 
 pytestmark = pytest.mark.e2e
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [*sorted(REPOSITORY.glob("README*.md")), *sorted((REPOSITORY / "docs").glob("*.md"))]
 BLOCKS = {page.relative_to(REPOSITORY).as_posix(): read_blocks(page) for page in PAGES}
 RUN = [name for name, blocks in BLOCKS.items() if any(block.expected for block in blocks)]
 PROGRAMS = ("es-xmodal", "python", "python3", "pip", "make")
