@@ -14,6 +14,9 @@ from elasticsearch import Elasticsearch
 from es_xmodal.cluster.client import connect
 from es_xmodal.errors import StoreError
 from es_xmodal.index.target import load_target
+from es_xmodal.ingest.document import dump_json
+from es_xmodal.ingest.report import Tally
+from es_xmodal.ingest.sender import Item, Sender, SenderOptions
 from es_xmodal.settings import load_settings
 from es_xmodal.store.vectors import VectorStore
 from tests.support.ingesting import documents, ingest_catalog, rejects, shop_rows, write_rows
@@ -178,3 +181,48 @@ def test_what_was_refused_can_be_fed_back_once_the_cause_is_gone(
     assert not refused.exists()
     ingest_catalog(es_url, catalog, calm, home=tmp_path / "calm")
     assert documents(client, name) == documents(client, calm)
+
+
+def test_a_document_that_does_not_fit_the_mapping_is_a_reject_with_both_types(
+    client: Elasticsearch, index_prefix: str
+) -> None:
+    index = f"{index_prefix}strict"
+    properties: dict[str, Any] = {
+        "price": {"type": "double"},
+        "title": {"type": "text"},
+        "brand": {"properties": {"name": {"type": "keyword"}}},
+        "images": {"type": "nested", "properties": {"weight": {"type": "float"}}},
+    }
+    client.indices.create(
+        index=index, mappings={"dynamic": "strict", "properties": properties}, aliases={f"{index}-in": {}}
+    )
+    refused: dict[str, tuple[str | None, str]] = {}
+    done: list[str] = []
+    sender = Sender(
+        client,
+        f"{index}-in",
+        on_done=done.append,
+        on_reject=lambda row, field, reason: refused.update({row: (field, reason.partition(";")[0])}),
+        options=SenderOptions(),
+        tally=Tally(),
+    )
+    documents = {
+        "good": {"price": 1, "title": "Mug"},
+        "text": {"price": "cheap"},
+        "object": {"title": {"en": "Mug"}},
+        "plain": {"brand": "Nuvola"},
+        "deep": {"images": [{"weight": 1}, {"weight": "heavy"}]},
+        "new": {"colour": "red"},
+    }
+    for id_, body in documents.items():
+        sender.add(Item(row=id_, id=id_, body=dump_json(body)))
+    sender.close()
+    clash = "mapping_clash: {0} is {1} in the index, the row has {2}"
+    assert done == ["good"]
+    assert refused == {
+        "text": ("price", clash.format("price", "double", 'a text: "cheap"')),
+        "object": ("title", clash.format("title", "text", 'an object: {"en":"Mug"}')),
+        "plain": ("brand", clash.format("brand", "object", 'a text: "Nuvola"')),
+        "deep": ("images.weight", clash.format("images.weight", "float", 'a text: "heavy"')),
+        "new": ("colour", "mapping_clash: the index has no field colour and takes no new ones"),
+    }

@@ -211,6 +211,28 @@ def test_vectors_that_the_store_lost_are_made_again_for_the_calibration(
     assert state(client, name) == state(client, calm)
 
 
+def test_rejects_that_are_fed_back_survive_a_kill(
+    ingests: Killer, client: Elasticsearch, index_prefix: str, tmp_path: Path
+) -> None:
+    name, calm = f"{index_prefix}killed", f"{index_prefix}calm"
+    rows = shop_rows(tmp_path, 20)
+    hidden = (tmp_path / "images").rename(tmp_path / "elsewhere")
+    catalog = write_rows(tmp_path, rows)
+    ingests.ingest(catalog, name)
+    refused = tmp_path / "rejects.jsonl"
+    told = refused.read_text(encoding="utf-8")
+    assert len(told.splitlines()) == 20
+    hidden.rename(tmp_path / "images")
+    assert ingests.ingest(refused, name, kill_at=4, of="_bulk", retry=True).signal == signal.SIGKILL
+    assert refused.read_text(encoding="utf-8") == told
+    report = ingests.ingest(refused, name, retry=True).report
+    assert report["updated"] + report["unchanged"] == report["read"] == 20
+    assert report["unchanged"] >= 5
+    assert not refused.exists()
+    ingests.ingest(catalog, calm)
+    assert documents(client, name) == documents(client, calm)
+
+
 def test_of_two_that_go_on_with_one_build_one_is_refused(
     ingests: Killer, client: Elasticsearch, index_prefix: str, tmp_path: Path
 ) -> None:
