@@ -161,7 +161,7 @@ class NewVersion(Destination):
                 raise
         self.alias = self._build.writer
         self.taken_over = self._build.index if self._build.taken_over else None
-        self._left = _documents(parts, self.taken_over, options) if self.taken_over else None
+        self._left = _documents(parts, self.taken_over) if self.taken_over else None
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """Nothing is there, but for what a dead run left: that was confirmed, and is not sent again."""
@@ -266,7 +266,7 @@ class Serving(Destination):
         self.combining = target.meta.combining
         if options.replicas is not None:
             set_replicas(client, target.index, options.replicas)
-        self._known = _documents(parts, target.index, options)
+        self._known = _documents(parts, target.index)
 
     def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
         """See `KnownDocuments`."""
@@ -285,6 +285,6 @@ class Serving(Destination):
         self._known.close()
 
 
-def _documents(parts: Parts, index: str, options: IngestOptions) -> KnownDocuments:
+def _documents(parts: Parts, index: str) -> KnownDocuments:
     documents = count_documents(parts.client, index)  # refreshes: every document written so far is seen
-    return KnownDocuments(parts.client, index, documents, walks=options.version_field is None)
+    return KnownDocuments(parts.client, index, documents)

@@ -8,8 +8,8 @@ What the walk saw is older than what a query would say. Whatever somebody else w
 counts as written after this ingest: a row that was unchanged then is left alone, with the other's edit in
 place, and a row that changed is written over it, as it would be without the walk whenever the edit comes
 between question and answer. The next full ingest compares with what is there then, so that no difference
-stays unseen. An ingest writes each product once, so that it need not see its own writes (rows that share an
-id and are settled by a version are asked about by id).
+stays unseen. An ingest need not see its own writes: it writes each product once, or several times with a
+version that is part of what is compared.
 """
 
 from __future__ import annotations
@@ -47,14 +47,12 @@ class KnownDocuments:
         client: see `connect`.
         index: physical name.
         documents: how many it has.
-        walks: whether it may be walked.
     """
 
-    def __init__(self, client: Elasticsearch, index: str, documents: int, *, walks: bool = True) -> None:
+    def __init__(self, client: Elasticsearch, index: str, documents: int) -> None:
         self._client = client
         self._index = index
         self._documents = documents
-        self._walks = walks and documents <= MAX_DOCUMENTS
         self._asked = 0
         self._table: KnownTable | None = None
         self._lock = threading.Lock()
@@ -93,7 +91,8 @@ class KnownDocuments:
     def _note(self, asked: int) -> None:
         with self._lock:
             self._asked += asked
-            if self._walks and self._thread is None and self._asked * PART >= self._documents:
+            few = self._asked * PART < self._documents or self._documents > MAX_DOCUMENTS
+            if self._thread is None and not few:
                 self._thread = threading.Thread(target=self._walk, name="known", daemon=True)
                 self._thread.start()
 

@@ -67,8 +67,7 @@ def test_a_walk_tells_what_asking_by_id_tells(
     client = connect(load_settings(url=es_url))
     try:
         ids = [f"p{n} ü" for n in range(MANY + 3)]
-        asked = KnownDocuments(client, first.index, MANY, walks=False)
-        expected = asked.of(ids)
+        expected = KnownDocuments(client, first.index, MANY)._ask(ids)
         known = walked(client, first.index, MANY)
         found = known.of(ids)
         known.close()
