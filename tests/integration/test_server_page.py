@@ -15,6 +15,7 @@ from PIL import Image
 from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
 from es_xmodal.errors import SettingsError
+from es_xmodal.media.video import video_frame
 from es_xmodal.server import pages, pictures
 from es_xmodal.server.factory import create_app
 from es_xmodal.server.options import ServerOptions, parse_keys
@@ -155,13 +156,12 @@ def test_frames_are_kept_by_their_time(
     monkeypatch.setattr(Shop, "product", lambda self, id_: {**ROWS[0], "images": ["images/kept.mp4"]})
     times = (0.2, 1.7, 0.2, 0.2001)
     made: list[float] = []
-    real = pictures.video_frame
 
     def counted(data: bytes, time_s: float, **options: Any) -> Any:
         made.append(time_s)
-        return real(data, time_s, **options)
+        return video_frame(data, time_s, **options)
 
-    monkeypatch.setattr(pictures, "video_frame", counted)
+    monkeypatch.setattr("es_xmodal.server.pictures.video_frame", counted)
     assert [colour(client.get(f"/products/kept/images/0?t={time}")) for time in times] == list("rgrr")
     assert made == [0.2, 1.7]
 
