@@ -25,7 +25,7 @@ from es_xmodal.index.lifecycle import (
 from es_xmodal.index.marks import pin
 from es_xmodal.index.quantisation import Choice
 from es_xmodal.index.target import Target, load_target
-from es_xmodal.index.versions import list_versions, serving_version
+from es_xmodal.index.versions import Version, list_versions, serving_version
 from es_xmodal.ingest.bringing import Bringer
 from es_xmodal.ingest.brought import Brought
 from es_xmodal.ingest.calibrate import Sampled, calibrate
@@ -120,7 +120,7 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
         version_field=options.version_field,
     )
     if target is None:
-        return NewVersion(parts, options, blueprint, choice, serving.index if serving else None)
+        return NewVersion(parts, options, blueprint, choice, _followed(options, serving))
     target.meta.check_encoder(parts.encoder.info.fingerprint)
     target.meta.check_text(parts.analyzer.fingerprint)
     target.meta.check_ocr(blueprint.ocr)
@@ -133,6 +133,20 @@ def open_destination(parts: Parts, options: IngestOptions) -> Destination:
         )
     reopen_abandoned(parts.client, [one for one in (serving,) if one])
     return Serving(parts, options, target, choice)
+
+
+def _followed(options: IngestOptions, serving: Version | None) -> str | None:
+    """The version whose edits a new one has to catch up with."""
+    if serving is None or serving.meta is None:
+        return None
+    if serving.meta.shop is None:
+        return serving.index
+    if options.from_index:
+        raise IndexStateError(
+            f"{serving.index} was made by the shop, and its documents are no rows of a catalogue",
+            hint="run enrich again with the other encoder, or ingest a catalogue",
+        )
+    return None
 
 
 class NewVersion(Destination):

@@ -194,7 +194,7 @@ class Sender:
                 alias = self._door.follow(sent_to, held[0][1])
                 self._moved = self._moved or alias != sent_to
                 self._alias = alias
-            waiting = self._unbound([item for item, _ in held])
+            waiting = [item for item, _ in held]
 
     def _unbound(self, items: Sequence[Item]) -> list[Item]:
         """Without those that are bound to the state of a document in a version that serves no more."""
@@ -213,9 +213,7 @@ class Sender:
 
     def _send_patiently(self, chunk: Sequence[Item], held: list[tuple[Item, str]]) -> None:
         """Send until everything is handed out, or held: its version is being swapped."""
-        waiting = self._unbound(chunk)
-        if not waiting:
-            return
+        waiting = list(chunk)
         patience = Patience(patience_of(self._client))
         for attempt in count(1):
             waiting, reason = self._send_once(waiting, held)
@@ -235,8 +233,14 @@ class Sender:
 
     def _send_once(self, items: Sequence[Item], held: list[tuple[Item, str]]) -> tuple[list[Item], str]:
         """Send, hand out the results, return what is to be sent again and why."""
+        alias = (
+            self._alias
+        )  # read before `_moved`, which is set before it: what is bound meets no other version
+        items = self._unbound(items)
+        if not items:
+            return [], ""
         try:
-            answer = self._bulk(items)
+            answer = self._bulk(alias, items)
         except ClusterError as error:
             status, kind = kind_of(error.__cause__)
             # What the transport tries again by itself has been tried for as long as there was patience.
@@ -285,13 +289,13 @@ class Sender:
                 settled[at] = {"status": 200, "result": "updated"}
         return settled
 
-    def _bulk(self, items: Sequence[Item]) -> Any:
+    def _bulk(self, alias: str, items: Sequence[Item]) -> Any:
         lines: list[bytes] = []
         for item in items:
             lines += [_action(item), item.body] if item.body else [_action(item)]
-        with cluster_errors(self._client, f"writing to {self._alias}"):
+        with cluster_errors(self._client, f"writing to {alias}"):
             return self._client.bulk(
-                index=self._alias,
+                index=alias,
                 operations=cast(Any, lines),  # lines that are bytes are sent as they are
                 require_alias=self._require_alias,
                 filter_path="items.*.status,items.*.error,items.*.result",
