@@ -42,6 +42,7 @@ from benchmarks.rows import (
             "pictures",
             "ray",
             "capacity",
+            "enrich",
         ]
     ),
     multiple=True,
@@ -124,6 +125,12 @@ def main(
             from benchmarks.edits import edit_rows
 
             for one in edit_rows(url, place, products=products):
+                _show(one)
+                done.append(one)
+        if "enrich" in only:  # a minute and more
+            from benchmarks.enrich import enrich_rows
+
+            for one in enrich_rows(url, place, products=rows):
                 _show(one)
                 done.append(one)
         if "service" in only:  # minutes, and only loopback

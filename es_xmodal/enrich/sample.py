@@ -16,6 +16,7 @@ from es_xmodal.index.shop import ShopMeta
 from es_xmodal.ingest.calibrate import SAMPLE, Sampled
 from es_xmodal.vectors import Vector
 
+_PAGE = 64
 _TIMEOUT_S = 60.0
 
 
@@ -38,17 +39,23 @@ def sample_index(client: Elasticsearch, index: str, shop: ShopMeta, vectors: Seq
         ClusterError: the cluster cannot be reached or refuses.
     """
     names = shop.fields
-    body = {
+    body: dict[str, Any] = {
         "query": {"exists": {"field": names.at("row_hash")}},
-        "size": SAMPLE,
+        "size": _PAGE,
         "sort": [{names.at("row_hash"): "asc"}, {names.ties: "asc"}],
         "_source": list(dict.fromkeys(shop.paths.values())),
         "fields": [names.at(part) for part in vectors],
         "track_total_hits": False,
     }
-    hits = search(client, index, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]
-    found = (_sampled(hit, shop) for hit in hits)
-    return [one for one in found if one is not None]
+    sample: list[Sampled] = []
+    for _ in range(SAMPLE // _PAGE):
+        hits = search(client, index, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]
+        found = (_sampled(hit, shop) for hit in hits)
+        sample += [one for one in found if one is not None]
+        if len(hits) < _PAGE:
+            break
+        body["search_after"] = hits[-1]["sort"]
+    return sample
 
 
 def _sampled(hit: Mapping[str, Any], shop: ShopMeta) -> Sampled | None:
