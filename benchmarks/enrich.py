@@ -69,7 +69,7 @@ def _against_ingest(parts: Parts, catalog: Path, folder: Path, products: int) ->
 
 
 def _memory(parts: Parts, catalog: Path, folder: Path, products: int) -> Row:
-    """Python's own peak; from the store, so that nothing is encoded. Below 512 documents calibration grows."""
+    """The peak of Python itself, nothing being encoded; below 512 documents the calibration grows with them."""
     peaks = []
     for count in (products // 10, products):
         _make(parts, catalog, count)
