@@ -104,11 +104,6 @@ class Environment:
         self._shared = _acquire(self._path)
         self._pid = os.getpid()
 
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._path
-
     def read(self, action: Callable[[Any, Any], _Result], *, buffers: bool = False) -> _Result:
         """Look at one state of the store.
 

@@ -28,7 +28,7 @@ _NOBODY: Final = 0
 _OWNER: Final = b"owner"
 _TOGETHER: Final = 4096
 """Uses that are written in one transaction. Those that a killed process did not write are forgotten."""
-DAY_S: Final = 86_400
+_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Note:
 
 def today() -> int:
     """Return the day, since 1970."""
-    return int(time.time() // DAY_S)
+    return int(time.time() // _DAY_S)
 
 
 def owners(environment: Environment) -> dict[int, Owner]:

@@ -20,7 +20,7 @@ from es_xmodal.store.ledger import Note, owners, today
 _TOGETHER: Final = 5_000
 _ENTRY_OVERHEAD: Final = 8
 """LMDB's own bytes for an entry on a page."""
-UNKNOWN: Final = Owner(fingerprint="unknown", kind="unknown")
+_UNKNOWN: Final = Owner(fingerprint="unknown", kind="unknown")
 """Who made what was stored before there were notes, and was not used since."""
 
 
@@ -93,7 +93,7 @@ def shares(environment: Environment) -> list[Share]:
     names = owners(environment)
     counts: dict[Owner, list[int]] = {}
     for entry in chain.from_iterable(_pages(environment)):
-        count = counts.setdefault(names.get(entry.owner, UNKNOWN), [0, 0, -1])
+        count = counts.setdefault(names.get(entry.owner, _UNKNOWN), [0, 0, -1])
         count[0] += 1
         count[1] += entry.size_bytes
         count[2] = max(count[2], -1 if entry.day is None else entry.day)
