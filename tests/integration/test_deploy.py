@@ -209,7 +209,7 @@ NEEDS: tuple[tuple[str, str, str], ...] = (
     ("PUT|POST", r"/[^/]+/_bulk", "write"),
     ("PUT|POST", r"/_bulk", "write"),
     ("GET|POST", r"/[^/]+/_(stats|refresh|flush|settings|mapping|forcemerge)(/.*)?", "manage"),
-    ("PUT", r"/[^/]+/_(settings|mapping)", "manage"),
+    ("PUT", r"/[^/]+/_(settings|mapping|block/write)", "manage"),
     ("PUT|DELETE", r"/[^/_][^/]*", "manage"),
     ("POST", r"/_aliases", "manage"),
     ("GET", r"/", "cluster:monitor"),
