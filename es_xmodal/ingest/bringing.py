@@ -41,7 +41,7 @@ class Bringer:
 
     Args:
         parts: as for `run_ingest`, those of the version that is written.
-        options: placeholders, and how documents are sent.
+        options: placeholders, whether rows bring versions, and how documents are sent.
         alias: the version is written through it.
         combining: how it combines pictures and texts.
         rejects: where goes what does not make it.
@@ -88,8 +88,9 @@ class Bringer:
             outcome.done(sent.row)
 
         def settled(sent: _Sent, how: str) -> None:
-            # The version of a product that was deleted and made again starts anew, below what is there.
-            if how == "outdated":
+            # The version of a product that was deleted and made again starts anew, below what is there;
+            # where rows bring their own versions, what is there is newer.
+            if how == "outdated" and self._options.version_field is None:
                 late.append(sent)
             else:
                 outcome.settled(sent.row, how)

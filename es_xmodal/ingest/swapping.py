@@ -151,7 +151,11 @@ class _Move:
         with self._parts(follows, parts_for) as parts, RejectFile(rejects_path) as rejects:
             builder = new_builder()
             alias = catch_up_alias(self._target.index, builder.run_id)
-            options = IngestOptions(catalog=Path(self._name), index=self._name)
+            options = IngestOptions(
+                catalog=Path(self._name),
+                index=self._name,
+                version_field=self._target.meta.version_field,
+            )
             bringer = Bringer(
                 parts, options, alias=alias, combining=self._target.meta.combining, rejects=rejects
             )

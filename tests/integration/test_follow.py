@@ -238,6 +238,33 @@ def move(shop: Shop, version: str, encoder: HashEncoder, **options: Any) -> Move
     )
 
 
+def test_of_rows_with_versions_the_newest_counts(shop: Shop) -> None:
+    """Whether it comes from the catalogue or was written meanwhile."""
+    rows = [{"id": f"p{at}", "title": f"Row of 50, {at}", "at": 50} for at in range(2)]
+    shop.ingest(rows, version_field="at")
+
+    def others() -> None:
+        late = [{"id": "p0", "title": "Row of 40", "at": 40}, {"id": "p1", "title": "Row of 70", "at": 70}]
+        ingest_catalog(
+            shop.url,
+            write_rows(shop.folder, late, name="late.jsonl"),
+            shop.name,
+            home=shop.folder / "writer",
+            version_field="at",
+        )
+        shop.client.update(index=shop.name, id="p0", doc={"url": "https://shop.example/0"})
+
+    draw(shop.folder / "images/newer.png", seed=7)
+    newer = [
+        {"id": f"p{at}", "title": "Row of 60", "at": 60, "images": ["images/newer.png"]} for at in range(2)
+    ]
+    report = shop.ingest(newer, rebuild=True, version_field="at", encoder=Watched(others))
+    assert report.brought is not None
+    assert report.brought.written == 1
+    found = {id_: one["title"] for id_, one in documents(shop.client, shop.name).items()}
+    assert found == {"p0": "Row of 60", "p1": "Row of 70"}
+
+
 def test_products_that_only_the_catalogue_knows_are_not_taken_for_deleted_ones(shop: Shop) -> None:
     encoder = HashEncoder(fingerprint=OTHER)
     more = {"id": "more", "title": "Only in the catalogue"}
