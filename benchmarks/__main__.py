@@ -118,7 +118,7 @@ def main(
         if "pictures" in only:  # minutes
             from benchmarks.pictures import picture_rows
 
-            for one in picture_rows(url, place, pictures=min(rows, 2000), fetched=min(rows, 2000)):
+            for one in picture_rows(url, place, pictures=min(rows, 10_000), fetched=min(rows, 2000)):
                 _show(one)
                 done.append(one)
         if "edits" in only:  # a minute and more, so only where it is named

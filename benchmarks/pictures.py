@@ -55,7 +55,9 @@ def picture_rows(url: str, folder: Path, *, pictures: int, fetched: int) -> list
     _draw(folder / "many", max(pictures, fetched))
     return [
         _behind_the_encoder(url, folder, pictures, lambda: DeviceEncoder(150.0), "a device of 150 a second"),
-        _behind_the_encoder(url, folder, max(pictures // 4, 64), load_mini, "mini, on the processor"),
+        _behind_the_encoder(
+            url, folder, min(max(pictures // 4, 64), 500), load_mini, "mini, on the processor"
+        ),
         _from_a_slow_host(url, folder, fetched),
     ]
 
