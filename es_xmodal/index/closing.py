@@ -68,8 +68,8 @@ class Closure:
             blocked = blocked and not meta.closed.lifts
         # A block that somebody else set has his reasons; it is neither needed twice nor ours to lift.
         self._ours = not blocked
-        self._say()
         try:
+            self._say()
             with cluster_errors(self._client, f"holding back the writers of {self.index}"):
                 self._client.indices.update_aliases(
                     actions=[{"add": {"index": self.index, "alias": self.lock, "is_hidden": True}}]

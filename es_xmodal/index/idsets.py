@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final
@@ -70,13 +70,20 @@ def union(ids: Ids, other: Ids) -> Ids:
     return np.union1d(ids, other) if len(other) else ids
 
 
-def scan_ids(client: Elasticsearch, index: str, *, point: str | None = None) -> Ids:
+def scan_ids(
+    client: Elasticsearch,
+    index: str,
+    *,
+    point: str | None = None,
+    on_page: Callable[[], None] = lambda: None,
+) -> Ids:
     """Return the ids of all documents of an index.
 
     Args:
         client: see `connect`.
         index: index or alias; it is refreshed first.
         point: a point in time of it, which is read in its place, and closed; None: the index as it is now.
+        on_page: called after each page of ids.
 
     Returns:
         The set.
@@ -87,6 +94,7 @@ def scan_ids(client: Elasticsearch, index: str, *, point: str | None = None) -> 
     found = array("Q")
     for page in id_pages(client, index, point=point):
         found.extend(hash_id(one) for one in page)
+        on_page()
     return np.unique(np.frombuffer(found, np.uint64)) if found else NONE
 
 

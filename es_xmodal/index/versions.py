@@ -223,26 +223,6 @@ def version_before(client: Elasticsearch, name: str) -> tuple[str, str]:
     return now.index, earlier[-1].index
 
 
-def rollback(client: Elasticsearch, name: str) -> tuple[str, str]:
-    """Point the alias at the complete version before the one that serves, as that was when it last served.
-
-    Args:
-        client: see `connect`.
-        name: the alias.
-
-    Returns:
-        The index that served, and the one that serves now.
-
-    Raises:
-        IndexMissingError: the alias does not exist.
-        IndexStateError: there is no earlier version.
-        ClusterError: the cluster cannot be reached or refuses.
-    """
-    now, earlier = version_before(client, name)
-    swap(client, name, earlier)
-    return now, earlier
-
-
 def newest_other(client: Elasticsearch, name: str) -> str:
     """Return the newest complete version beside the one that serves.
 

@@ -66,14 +66,14 @@ class Bringer:
         self.heartbeat = heartbeat
         self.tally = Tally()
 
-    def bring(self, hits: Iterable[Mapping[str, Any]]) -> Ids:
+    def bring(self, hits: Iterable[Mapping[str, Any]]) -> tuple[Ids, Ids]:
         """Write documents.
 
         Args:
             hits: each product once; see `products_of`.
 
         Returns:
-            The ids of all of them, also of those that were rejected.
+            The ids of all of them, and of those that were rejected.
 
         Raises:
             StoreError: the vector store cannot be used.
@@ -81,6 +81,7 @@ class Bringer:
             ClusterError: the cluster cannot be reached or refuses.
         """
         seen: list[str] = []
+        lost: list[str] = []
         late: list[_Sent] = []
         outcome = Outcome(tally=self.tally, rejects=self._rejects, shared=SharedPictures())
 
@@ -96,6 +97,7 @@ class Bringer:
                 outcome.settled(sent.row, how)
 
         def refused(sent: _Sent, field: str | None, reason: str) -> None:
+            lost.append(sent.row.product.id)
             outcome.refused(sent.row, field, reason)
 
         loader = self._loader()
@@ -104,7 +106,7 @@ class Bringer:
         assembler = self._assembler()
         with (
             self._sender(done, settled, refused) as sender,
-            closing(engine.rows(self._products(hits, seen, outcome))) as groups,
+            closing(engine.rows(self._products(hits, outcome, seen, lost))) as groups,
         ):
             for rows in groups:
                 for row in rows:
@@ -118,7 +120,7 @@ class Bringer:
             for sent in late:
                 sender.add(_item(sent, versioned=False))
         outcome.check_sum()
-        return hash_ids(seen)
+        return hash_ids(seen), hash_ids(lost)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete products.
@@ -142,7 +144,7 @@ class Bringer:
                 sender.add(Item(row=one, id=one, kind="delete"))
 
     def _products(
-        self, hits: Iterable[Mapping[str, Any]], seen: list[str], outcome: Outcome
+        self, hits: Iterable[Mapping[str, Any]], outcome: Outcome, seen: list[str], lost: list[str]
     ) -> Iterator[Product]:
         for row in products_of(hits):
             self.tally.add("read")
@@ -150,6 +152,7 @@ class Bringer:
             if isinstance(row, Product):
                 yield row
             else:
+                lost.append(row.id or "")
                 outcome.reject(row)
 
     def _loader(self) -> Loader:

@@ -179,10 +179,10 @@ class Follower:
             return
         self._rounds += 1
         hits = (hit for page in changed_since(self._client, self._follows.marks, STORED) for hit in page)
-        ids = self._bringer.bring(hits)
+        ids, lost = self._bringer.bring(hits)
         known, there = self._known, self._there
         assert known is not None and there is not None, "`_learn` came first"
-        self._known, self._there = union(known, ids), union(there, ids)
+        self._known, self._there = union(known, ids), union(there, minus(ids, lost))
         if not self._is_whole():
             self._delete()
         self._follows = replace(self._follows, marks=marks)
@@ -195,7 +195,7 @@ class Follower:
     def _delete(self) -> None:
         known, there = self._known, self._there
         assert known is not None and there is not None, "`_learn` came first"
-        now = scan_ids(self._client, self.serving)
+        now = scan_ids(self._client, self.serving, on_page=self._bringer.heartbeat)
         gone = minus(known, now)
         self._bringer.delete(self._named(gone))
         self._known, self._there = now, minus(there, gone)

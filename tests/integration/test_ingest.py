@@ -19,7 +19,7 @@ from es_xmodal.errors import (
     IndexStateError,
 )
 from es_xmodal.index.target import load_target
-from es_xmodal.index.versions import list_versions, rollback
+from es_xmodal.index.versions import list_versions, swap, version_before
 from es_xmodal.ingest.document import as_base64
 from es_xmodal.settings import load_settings
 from es_xmodal.text.analyzer import Analyzer
@@ -287,7 +287,8 @@ def test_rebuild_reuses_vectors_keeps_two_versions_and_can_be_rolled_back(
     assert (report.index, report.replaced) == (f"{name}-v0003", f"{name}-v0002")
     assert report.dropped == (f"{name}-v0001",)
     assert documents(client, name) == first
-    assert rollback(client, name) == (f"{name}-v0003", f"{name}-v0002")
+    assert version_before(client, name) == (f"{name}-v0003", f"{name}-v0002")
+    swap(client, name, f"{name}-v0002")
     assert load_target(client, name).index == f"{name}-v0002"
 
 

@@ -23,7 +23,7 @@ from es_xmodal.index.lifecycle import Blueprint, begin, check_layout
 from es_xmodal.index.meta import Builder, EncoderMeta, IndexMeta, LegCalibration, SpaceMeta, parse_meta
 from es_xmodal.index.names import check_name, nearest, physical_name, version_number
 from es_xmodal.index.target import load_target
-from es_xmodal.index.versions import drop, list_versions, prune, rollback, serving_version, swap
+from es_xmodal.index.versions import drop, list_versions, prune, serving_version, swap, version_before
 from es_xmodal.resources import data_path, index_template
 from tests.support.encoders import HashEncoder
 from tests.support.fake_node import Answer, Asked, fake_client
@@ -341,9 +341,10 @@ def test_swap_refuses_what_is_not_complete_or_not_ours() -> None:
 
 def test_rollback_goes_to_the_version_before() -> None:
     cluster = three()
-    assert rollback(cluster.client, "shop") == ("shop-v0002", "shop-v0001")
+    assert version_before(cluster.client, "shop") == ("shop-v0002", "shop-v0001")
+    swap(cluster.client, "shop", "shop-v0001")
     with pytest.raises(IndexStateError, match="before shop-v0001"):
-        rollback(cluster.client, "shop")
+        version_before(cluster.client, "shop")
 
 
 def test_drop_spares_what_serves_what_is_built_and_what_is_foreign() -> None:
