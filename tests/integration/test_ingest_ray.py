@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.client import connect
+from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import EncoderError, WorkersError
 from es_xmodal.ingest.pipeline import IngestOptions, run_ingest
 from es_xmodal.ingest.remote.package import Again
@@ -30,6 +31,7 @@ from es_xmodal.settings import load_settings
 from tests.support import nodes
 from tests.support.cli import Cli, environment
 from tests.support.data import shared_data
+from tests.support.encoders import HashEncoder
 from tests.support.ingesting import documents, parts_for, rejects, shop_rows, write_rows
 from tests.support.picture_host import jpeg, picture_host
 from tests.support.remote import (
@@ -113,6 +115,29 @@ def test_a_worker_with_another_model_ends_the_ingest_in_one_line(cluster: RayClu
         pytest.raises(EncoderError, match="the encoder here is hash-0000000000000002, the ingest's is hash-"),
     ):
         outcome(there, there.remote(RayPool(cluster, there.recipe)), products)
+
+
+class Broken(HashEncoder):
+    """Has a bug."""
+
+    def _picture_batch(self, batch: Sequence[Any]) -> Any:
+        raise RuntimeError("a bug")
+
+
+def broken(cores: int, gpu: bool) -> Encoder:
+    return Broken()
+
+
+def test_a_bug_in_a_worker_ends_the_ingest_in_one_line(
+    cluster: RayCluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    products = products_of(shop_rows(tmp_path / "shop", 3))
+    with (
+        place(tmp_path / "ray", tmp_path / "shop", again=Again(encoder=broken)) as there,
+        pytest.raises(WorkersError, match="the workers cannot go on: RuntimeError: a bug"),
+    ):
+        outcome(there, there.remote(RayPool(cluster, there.recipe)), products)
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_machine_without_gpu_is_refused_by_name(cluster: RayCluster) -> None:

@@ -160,6 +160,12 @@ def test_where_nobody_listens_ray_is_not_asked(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_error_of_ray_comes_down_to_its_last_line() -> None:
     assert one_line(RuntimeError("ray::Embed\n  File x\nValueError: bad\n\n")) == "ValueError: bad"
+    assert (
+        one_line(RuntimeError("ValueError: bad\n\nTo change retries, configure this: that"))
+        == "ValueError: bad"
+    )
+    wrapped = "ray::MapWorker()\nValueError: bad\nray.exceptions.UserCodeException: UDF failed"
+    assert one_line(RuntimeError(wrapped)) == "ValueError: bad"
     assert one_line(KeyError()) == "KeyError"
 
 

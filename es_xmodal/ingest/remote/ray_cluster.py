@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -25,13 +26,14 @@ CORES_A_WORKER: Final = 4
 _FRESH_S: Final = 5.0
 _KNOCK_S: Final = 10.0
 _LONGEST_REASON: Final = 300
+_NAMES_ERROR: Final = re.compile(r"(?!ray\.)[\w.]*(Error|Exception): ")
 _NO_CLUSTER: Final = (
     "`ray start --head` on one machine starts one, and tells its address; one that asks for a token needs "
     "RAY_AUTH_MODE=token here"
 )
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what matters comes as an exception
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
@@ -197,7 +199,7 @@ class RayCluster:
                     address=address,
                     log_to_driver=False,
                     configure_logging=False,
-                    logging_level=logging.ERROR,
+                    logging_level=logging.CRITICAL,
                     **own,
                 )
         except Exception as error:  # Ray raises what its parts raise
@@ -232,9 +234,10 @@ def _knock(address: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error of Ray comes down to: the last line of what it says."""
+    """Return what an error of Ray comes down to: the last line that names an error, else the last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:_LONGEST_REASON]
+    named = [line for line in lines if _NAMES_ERROR.match(line)]
+    return (named or lines or [type(error).__name__])[-1][:_LONGEST_REASON]
 
 
 def _imported() -> Any:
@@ -245,6 +248,6 @@ def _imported() -> Any:
         import ray.data
     except ImportError:
         raise MissingExtraError("--engine ray", extra="ray") from None
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters comes as an exception
     return ray
