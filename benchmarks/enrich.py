@@ -69,7 +69,7 @@ def _against_ingest(parts: Parts, catalog: Path, folder: Path, products: int) ->
 
 
 def _memory(parts: Parts, catalog: Path, folder: Path, products: int) -> Row:
-    """The peak of Python itself, nothing being encoded; below 512 documents the calibration grows with them."""
+    """The peak of Python itself, nothing being encoded; up to 512 documents calibration grows."""
     peaks = []
     for count in (products // 10, products):
         _make(parts, catalog, count)

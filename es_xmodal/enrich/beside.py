@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from es_xmodal.enrich.copy import Copy, move_alias
 from es_xmodal.enrich.layout import check_name_is_free
@@ -64,6 +65,8 @@ def run_beside(
         copied += more.written
         if not (more.written or more.deleted):
             break
-        report = run_enrich(parts, inner, on_progress=on_progress).after(report)
+        later = replace(inner, rejects=Path(f"{options.rejects_path}.later"))
+        report = run_enrich(parts, later, on_progress=on_progress).after(report)
+    copy.close()
     swapped = move_alias(parts.client, shop, new) if swap else None
     return replace(report, name=options.index, copied_from=shop.index, copied=copied, swapped=swapped)

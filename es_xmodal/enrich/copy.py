@@ -16,8 +16,9 @@ from es_xmodal.enrich.move import Mover
 from es_xmodal.enrich.pace import Pace
 from es_xmodal.enrich.place import ShopIndex
 from es_xmodal.enrich.walk import Includes, Seen, read_shard
-from es_xmodal.errors import IndexStateError
+from es_xmodal.errors import ClusterAnswerError, IndexStateError
 from es_xmodal.index.following import Marks
+from es_xmodal.index.marks import take_marks
 from es_xmodal.index.meta import KEY
 from es_xmodal.index.names import check_name
 from es_xmodal.index.target import find_indices
@@ -131,6 +132,7 @@ class Copy:
             options=self._options,
         )
         before = self._marks
+        self._remember(before)  # not closed: where this run is killed, what it wrote is its own
         self._marks = mover.move(lambda shard: _later(before, shard), before=before, told=self._remember)
         self._remember(self._marks)
         return Copied(written=mover.counts["written"], deleted=self._delete_gone())
@@ -139,8 +141,8 @@ class Copy:
         found = find_indices(self._client, self._name)
         if not found:
             body = copy_body(self._shop)
-            marker = {"of": self._shop.index, "uuid": self._uuid, "walked": None}
-            body["mappings"]["_meta"] = {**(body["mappings"].get("_meta") or {}), COPY: marker}
+            meta = body["mappings"].get("_meta") or {}
+            body["mappings"]["_meta"] = {**meta, COPY: self._marker(None, None)}
             with cluster_errors(self._client, f"creating index {self._name}"):
                 self._client.indices.create(index=self._name, **body)
             return None
@@ -150,14 +152,36 @@ class Copy:
                 f"--to {self._name}: there is an index of that name, and it is no copy of {self._shop.index}",
                 hint="choose a name that is free",
             )
+        left = marker.get("left")
+        if left and left != take_marks(self._client, self._name, "max_seq_no").to_json():
+            raise IndexStateError(
+                f"--to {self._name}: it was written by others since it was made, so it is no copy any more",
+                hint=f"enrich {self._name} by its own name; what is in it stays",
+            )
         return Marks.from_json(marker["walked"]) if marker.get("walked") else None
 
-    def _remember(self, marks: Marks) -> None:
+    def close(self) -> None:
+        """Note that the copy is as it should be, so that a later run can tell whether others wrote to it.
+
+        Raises:
+            ClusterError: the cluster cannot be reached or refuses.
+        """
+        self._remember(self._marks, left=take_marks(self._client, self._name, "max_seq_no"))
+
+    def _remember(self, marks: Marks | None, left: Marks | None = None) -> None:
         with cluster_errors(self._client, f"writing _meta of {self._name}"):
             answer = self._client.indices.get_mapping(index=self._name).body
             there = answer[self._name]["mappings"].get("_meta") or {}
-            marker = {"of": self._shop.index, "uuid": self._uuid, "walked": marks.to_json()}
-            self._client.indices.put_mapping(index=self._name, meta={**there, COPY: marker})
+            meta = {**there, COPY: self._marker(marks, left)}
+            self._client.indices.put_mapping(index=self._name, meta=meta)
+
+    def _marker(self, walked: Marks | None, left: Marks | None) -> dict[str, Any]:
+        return {
+            "of": self._shop.index,
+            "uuid": self._uuid,
+            "walked": walked.to_json() if walked else None,
+            "left": left.to_json() if left else None,
+        }
 
     def _everything(self) -> Includes:
         """From 9.2 on `_source` is shown without vectors, unless they are asked for."""
@@ -179,8 +203,8 @@ class Copy:
                 lines = [
                     {"delete": at} for at, one in zip(routed, found, strict=True) if not one.get("found")
                 ]
-                if lines:
-                    self._client.bulk(index=self._name, operations=lines)
+                if lines and self._client.bulk(index=self._name, operations=lines).body["errors"]:
+                    raise ClusterAnswerError(f"deleting from {self._name}: not everything could be deleted")
             gone += len(lines)
         return gone
 

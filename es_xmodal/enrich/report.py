@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -54,9 +55,9 @@ class EnrichReport:
                 stage: round(spent + other.seconds_by_stage[stage], 3)
                 for stage, spent in self.seconds_by_stage.items()
             },
-            rejects_by_reason=self.rejects_by_reason or other.rejects_by_reason,
-            reject_examples=self.reject_examples or other.reject_examples,
-            rejects_file=self.rejects_file or other.rejects_file,
+            rejects_by_reason=Counter(other.rejects_by_reason) + Counter(self.rejects_by_reason),
+            reject_examples={**self.reject_examples, **other.reject_examples},
+            rejects_file=" and ".join(filter(None, (other.rejects_file, self.rejects_file))) or None,
         )
 
     @property

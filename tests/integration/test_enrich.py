@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +348,14 @@ def test_a_copy_takes_what_the_mapping_cannot(
         second = run_beside(parts, options, new, swap=True)
     assert (second.copied, second.enriched, second.swapped) == (1, COUNT - 1, alias)
     assert list(client.indices.get_alias(name=alias).body) == [new]
+    client.index(index=alias, id="fresh", document={**shop["1000"], "name": "Only in the copy"}, refresh=True)
+    by_its_name = replace(options, index=index)
+    with (
+        parts_for(es_url, tmp_path, root=tmp_path) as parts,
+        pytest.raises(IndexStateError, match="written by others"),
+    ):
+        run_beside(parts, by_its_name, new)
+    client.delete(index=alias, id="fresh", refresh=True)
     after = documents(client, new)
     for source in after.values():
         assert source.pop("es_xmodal")
