@@ -154,7 +154,7 @@ def _undo(url: str | None, as_json: bool, asked: dict[str, Any]) -> int:
     if as_json:
         echo_json(report.to_json())
         return 0
-    click.echo(f"{report.index}: {report.undone:,} documents are as they were before")
+    click.echo(f"{report.index}: taken back from {report.undone:,} documents")
     for one in report.left:
         click.echo(f"what stays: {one}")
     return 0
@@ -171,6 +171,8 @@ def _options(vector_index: str, asked: dict[str, Any]) -> EnrichOptions:
         )
     if value is not None and asked["whole"]:
         raise SettingsError("--all and --since contradict each other")
+    if value is not None and asked["new"]:
+        raise SettingsError("--to and --since contradict each other", hint="a copy is enriched as a whole")
     return EnrichOptions(
         index=asked["index"],
         paths=dict(rename_pair(one) for one in asked["maps"]),

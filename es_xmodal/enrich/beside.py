@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,6 @@ def run_beside(
     *,
     swap: bool = False,
     on_progress: OnProgress = lambda tally: None,
-    on_copied: Callable[[int], None] = lambda count: None,
 ) -> EnrichReport:
     """Copy the shop's index into a new one that has room, enrich that, and let the alias stand for it.
 
@@ -37,7 +35,6 @@ def run_beside(
         new: name of the copy; one that an earlier run began is gone on with.
         swap: the alias moves to the copy when it is complete.
         on_progress: as for `run_enrich`.
-        on_copied: called for each document that is copied with their number so far.
 
     Returns:
         What was done.
@@ -58,7 +55,7 @@ def run_beside(
     paths = {**(meta.shop.paths if meta and meta.shop else {}), **options.paths}
     inner = replace(options, index=new, paths=paths, rejects=options.rejects_path)
     copy = Copy(parts.client, shop, new, docs_per_second=options.docs_per_second, options=options.sender)
-    copied = copy.run(on_copied).written
+    copied = copy.run().written
     report = run_enrich(parts, inner, on_progress=on_progress)
     for _ in range(ROUNDS):
         more = copy.run()

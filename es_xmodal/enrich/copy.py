@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,22 +103,15 @@ class Copy:
         self._uuid = str(shop.settings.get("uuid", ""))
         self._marks = self._begin()
 
-    def run(self, on_progress: Callable[[int], None] = lambda count: None) -> Copied:
+    def run(self) -> Copied:
         """Copy what was written since the last time, and delete what is gone; all of it the first time.
-
-        Args:
-            on_progress: called for each document with their number so far.
 
         Raises:
             ClusterError: the cluster cannot be reached or refuses; run it again to go on.
         """
-        sent = 0
 
         def make(one: Seen) -> Item:
-            nonlocal sent
             self._pace.take()
-            sent += 1
-            on_progress(sent)
             meta = {"pipeline": "_none"} | ({"routing": one.routing} if one.routing else {})
             source = {name: value for name, value in one.source.items() if name != OBJECT}
             return Item(row=one, id=one.id, body=dump_json(source), meta=meta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class UndoReport:
     def left(self) -> list[str]:
         """What Elasticsearch does not let go of."""
         found = [f"the empty field {OBJECT} in the mapping: a mapping never loses a field"]
-        if not self.script:
+        if self.undone and not self.script:
             found.append(f"`{OBJECT}: null` in the documents: this server runs no scripts to take out a key")
         return found
 
@@ -60,7 +60,6 @@ def run_undo(
     *,
     docs_per_second: float | None = None,
     options: SenderOptions | None = None,
-    on_progress: Callable[[int], None] = lambda count: None,
 ) -> UndoReport:
     """Take back what enrichments wrote.
 
@@ -73,7 +72,6 @@ def run_undo(
         name: the shop's index, or an alias of one.
         docs_per_second: documents that are written a second, at most.
         options: how documents are sent.
-        on_progress: called for each document with their number so far.
 
     Returns:
         What was done.
@@ -91,13 +89,9 @@ def run_undo(
     script = _takes_scripts(client, shop)
     body = dump_json(_SCRIPT if script else _NULL)
     pace = Pace(docs_per_second)
-    sent = 0
 
     def make(one: Seen) -> Item:
-        nonlocal sent
         pace.take()
-        sent += 1
-        on_progress(sent)
         return Item(row=one, id=one.id, body=body, kind="update", meta=one.meta)
 
     mover = Mover(
@@ -112,7 +106,7 @@ def run_undo(
     with cluster_errors(client, f"refreshing {shop.index}"):
         client.indices.refresh(index=shop.index)
     undone = mover.counts["written"] + (1 if script else 0)
-    return UndoReport(index=shop.index, name=name, undone=undone, script=script is True)
+    return UndoReport(index=shop.index, name=name, undone=undone, script=script)
 
 
 def _check(shop: ShopIndex) -> None:
@@ -150,7 +144,7 @@ def _takes_scripts(client: Elasticsearch, shop: ShopIndex) -> bool:
     return True
 
 
-def _enriched(client: Elasticsearch, shop: ShopIndex) -> Any:
+def _enriched(client: Elasticsearch, shop: ShopIndex) -> Iterator[Seen]:
     shards = int(shop.settings.get("number_of_shards", 1))
     for shard in range(shards):
         yield from read_shard(client, shop.index, shard, _OURS, [])

@@ -64,7 +64,7 @@ def test_undo(cli: Cli, index: str) -> None:
     cli.json("enrich", index, *MAP, "--images-root", cli.home)
     done = cli.here("enrich", index, "--undo")
     assert done.code == 0, done
-    assert f"{COUNT} documents are as they were before" in done.out
+    assert f"taken back from {COUNT} documents" in done.out
     assert "what stays: the empty field es_xmodal in the mapping" in done.out
     assert cli.json("enrich", index, "--undo")["undone"] == 0
     refused(cli.here("search", "mug", "--index", index), 2, "was not made by es_xmodal")
@@ -106,6 +106,7 @@ def test_what_did_not_make_it(cli: Cli, es_url: str, index: str) -> None:
         (("--since", "5"), ("--since-field",)),
         (("--all", "--since", "5", "--since-field", "sku"), ("contradict",)),
         (("--swap",), ("--to NEW",)),
+        (("--to", "x", "--since", "5", "--since-field", "sku"), ("--to and --since contradict",)),
         (("--undo", "--all"), ("--undo and --all contradict",)),
         (("--undo",), ("never enriched",)),
         ((*MAP, "--docs-per-second", "0"), ("docs-per-second",)),
