@@ -72,16 +72,23 @@ class _Caller:
         begun = time.perf_counter()
         good = True
         for request in exchange:
-            try:
-                status, patient = await self._ask(request)
-            except (OSError, asyncio.IncompleteReadError):
-                await self.close()
-                status, patient = 0, True
+            status, patient = await self._answer(request)
             into.statuses[status] += 1
             into.without_retry_after += status == 503 and not patient
             good = good and status == 200
         if good:
             into.seconds.append(time.perf_counter() - begun)
+
+    async def _answer(self, request: bytes) -> tuple[int, bool]:
+        """As `_ask`; a connection that lay idle may be closed just when it is used, so then on a new one."""
+        for fresh in (self._streams is None, True):
+            try:
+                return await self._ask(request)
+            except (OSError, asyncio.IncompleteReadError):
+                await self.close()
+                if fresh:
+                    break
+        return 0, True
 
     async def _ask(self, request: bytes) -> tuple[int, bool]:
         """Status, and whether the answer says when to come back."""
