@@ -149,6 +149,27 @@ def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
     assert sys.stdout is out
 
 
+def test_control_c_while_ray_starts_puts_everything_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def init(**options: Any) -> None:
+        assert options["_temp_dir"].startswith(str(tmp_path))
+        assert options["_node_ip_address"] == "127.0.0.1"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray = FakeRay()
+    ray.is_initialized = lambda: False  # type: ignore[method-assign]
+    ray.init = init
+    out = sys.stdout
+    with pytest.raises(KeyboardInterrupt):
+        connected(monkeypatch, ray)
+    assert ray.stopped
+    assert sys.stdout is out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_where_nobody_listens_ray_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -31,6 +31,7 @@ _NO_CLUSTER: Final = (
     "`ray start --head` on one machine starts one, and tells its address; one that asks for a token needs "
     "RAY_AUTH_MODE=token here"
 )
+_NOT_STARTED: Final = "it needs some GB of memory, and room in TMPDIR, whose path must be short"
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -101,7 +102,11 @@ class RayCluster:
         if self._ours:
             # Ray prints to standard output that a worker died, and a program may be reading that.
             self._diverted.enter_context(redirect_stdout(sys.stderr))
-            self._start(address)
+            try:
+                self._start(address)
+            except BaseException:  # also Ctrl-C: leave neither processes nor a folder behind
+                self.close()
+                raise
 
     def __enter__(self) -> RayCluster:
         return self
@@ -203,11 +208,10 @@ class RayCluster:
                     **own,
                 )
         except Exception as error:  # Ray raises what its parts raise
-            self.close()
             what = "cannot be started on this machine" if own else f"no cluster answers at {address}"
             raise WorkersError(
                 f"Ray: {what}: {one_line(error)}",
-                hint="" if own else _NO_CLUSTER,
+                hint=_NOT_STARTED if own else _NO_CLUSTER,
             ) from error
 
 
