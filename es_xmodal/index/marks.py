@@ -21,7 +21,7 @@ from es_xmodal.index.following import Marks
 PAGE: Final = 500
 _KEEP_S: Final = 3600
 """Of a point in time, from page to page: a page of pictures may take a slow encoder long."""
-_PINS: Final = 50
+_PINS: Final = 5
 _TIMEOUT_S: Final = 60.0
 
 Standing = Literal["global_checkpoint", "max_seq_no"]
@@ -63,7 +63,7 @@ def take_marks(client: Elasticsearch, index: str, standing: Standing = "global_c
     return Marks(index=index, uuid=str(found["uuid"]), numbers=tuple(numbers[one] for one in range(shards)))
 
 
-def pin(client: Elasticsearch, index: str, *, keep_s: int) -> tuple[Marks, str]:
+def pin(client: Elasticsearch, index: str, *, keep_s: int) -> tuple[Marks, str, bool]:
     """Note where the shards of an index stand, together with the index as it is at that moment.
 
     Args:
@@ -72,24 +72,23 @@ def pin(client: Elasticsearch, index: str, *, keep_s: int) -> tuple[Marks, str]:
         keep_s: seconds that the point in time is kept after the last search on it.
 
     Returns:
-        The marks, and a point in time. Nothing was deleted between the two.
+        The marks, a point in time right after them, and whether nothing was deleted between the two: where
+        products are deleted all the time it may be that no such moment is found.
 
     Raises:
-        ClusterAnswerError: products are deleted so fast that there is no such moment, or as `take_marks`.
+        ClusterAnswerError: see `take_marks`.
         ClusterError: the cluster cannot be reached or refuses.
     """
-    for _ in range(_PINS):
+    for left in reversed(range(_PINS)):
         marks = take_marks(client, index)
         with cluster_errors(client, f"refreshing {index}"):
             client.indices.refresh(index=index)
         point = open_point(client, index, keep_s=keep_s)
-        if only_writes_since(client, marks):
-            return marks, point
+        exact = only_writes_since(client, marks)
+        if exact or not left:
+            break
         close_point(client, point)
-    raise ClusterAnswerError(
-        f"products of {index} are deleted all the time, so that there is no moment to begin from",
-        hint="wait until those deletions are done, then run the same command again",
-    )
+    return marks, point, exact
 
 
 def operations_since(client: Elasticsearch, marks: Marks) -> int:

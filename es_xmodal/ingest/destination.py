@@ -9,10 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from es_xmodal.cluster.errors import cluster_errors
+from es_xmodal.cluster.search import close_point
 from es_xmodal.errors import CatalogError, IndexMissingError, IndexStateError
+from es_xmodal.index.builder import forget, new_builder
 from es_xmodal.index.closing import Closure, reopen_abandoned
 from es_xmodal.index.combining import Combining
-from es_xmodal.index.following import Follows
+from es_xmodal.index.following import Follows, Marks
 from es_xmodal.index.idsets import KEEP_S, Ids, scan_ids
 from es_xmodal.index.lifecycle import (
     Blueprint,
@@ -149,6 +151,26 @@ def _followed(options: IngestOptions, serving: Version | None) -> str | None:
     return None
 
 
+def _pinned(parts: Parts, index: str, *, exactly: bool) -> tuple[Marks, str]:
+    """Where the serving version stands before the first row is read, and what it holds at that moment.
+
+    A catalogue may name a product that is deleted right then, so nothing may be deleted between the two; rows
+    of the index itself are read later anyway.
+    """
+    client = parts.client
+    marks, point, exact = pin(client, index, keep_s=KEEP_S)
+    if exact or not exactly:
+        return marks, point
+    close_point(client, point)
+    builder = new_builder()
+    try:
+        with Closure(client, index, builder):  # for this one moment nobody deletes anything
+            marks, point, _ = pin(client, index, keep_s=KEEP_S)
+    finally:
+        forget(builder.run_id)
+    return marks, point
+
+
 class NewVersion(Destination):
     """A version that is built from nothing and serves when it is complete."""
 
@@ -166,7 +188,7 @@ class NewVersion(Destination):
         if serving is None:
             self._build = begin(parts.client, blueprint)
         else:
-            marks, point = pin(parts.client, serving, keep_s=KEEP_S)
+            marks, point = _pinned(parts, serving, exactly=not options.from_index)
             self._build = begin(parts.client, blueprint, marks)
             try:
                 self._known = scan_ids(parts.client, serving, point=point)

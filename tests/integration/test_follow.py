@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -379,3 +380,43 @@ def test_searches_through_the_alias_never_fail_and_never_miss(shop: Shop) -> Non
         searching.join()
     assert len(found) > 5
     assert set(found) == {24}
+
+
+def test_a_writer_that_never_stops_loses_nothing(shop: Shop) -> None:
+    """A program of the shop's own: it writes through the alias, and tries again where it is held back."""
+    stop, written, waits = threading.Event(), dict[str, float | None](), []
+
+    def write() -> None:
+        draw_lots = random.Random(7)
+        client = connect(load_settings(url=shop.url))
+        number = 0
+        while not stop.is_set():
+            number += 1
+            id_ = f"p{draw_lots.randrange(40)}"
+            gone = draw_lots.random() < 0.3
+            row = {"id": id_, "title": f"Red mug {id_}", "price": float(number)}
+            action: dict[str, Any] = {"delete": {"_id": id_}} if gone else {"index": {"_id": id_}}
+            while True:
+                answer = client.bulk(index=shop.name, operations=[action] if gone else [action, row])
+                ((_, result),) = answer.body["items"][0].items()
+                if result["status"] != 403:
+                    break
+                waits.append(number)
+            assert result["status"] in (200, 201, 404)
+            written[id_] = None if gone else float(number)
+        client.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(2):
+            report = rebuilt(shop, HashEncoder(fingerprint=OTHER), rebuild=True, from_index=True)
+        move(shop, str(int(shop.serving()[-4:]) - 1), HashEncoder(fingerprint=OTHER))
+    finally:
+        stop.set()
+        writer.join()
+    assert report.brought is not None
+    assert report.brought.written > 0
+    expected = {f"p{at}": at + 0.5 for at in range(24)} | written
+    found = {id_: one["price"] for id_, one in documents(shop.client, shop.name).items()}
+    assert found == {id_: price for id_, price in expected.items() if price is not None}
