@@ -161,7 +161,7 @@ def write_audit(client: Elasticsearch, record: RunRecord, *, index: str = AUDIT_
         written = _send(patient, index, documents)
     except XModalError as error:
         _log.info("the run %s is not recorded: %s", record.run, error)
-        warning = f"this run is not recorded in {index}: {error}; --no-audit leaves the record out"
+        warning = f"this run is not recorded in {index}: {error}; ES_XMODAL_AUDIT=false leaves the record out"
         shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in warning)
         return Audited(index=index, documents=0, warning=shown)
     return Audited(index=index, documents=written)
