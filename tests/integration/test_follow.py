@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from es_xmodal.cluster.client import connect
 from es_xmodal.errors import IndexStateError, XModalError
-from es_xmodal.index.closing import is_blocked
+from es_xmodal.index.closing import Closure, is_blocked
 from es_xmodal.index.target import load_target
 from es_xmodal.index.versions import swap
 from es_xmodal.ingest.report import IngestReport
@@ -420,3 +420,21 @@ def test_a_writer_that_never_stops_loses_nothing(shop: Shop) -> None:
     expected = {f"p{at}": at + 0.5 for at in range(24)} | written
     found = {id_: one["price"] for id_, one in documents(shop.client, shop.name).items()}
     assert found == {id_: price for id_, price in expected.items() if price is not None}
+
+
+def test_where_products_are_deleted_all_the_time_writers_wait_for_the_first_moment(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+
+    class Watching(Closure):
+        def __enter__(self) -> Closure:
+            held.append(self.index)
+            return super().__enter__()
+
+    monkeypatch.setattr("es_xmodal.index.marks.only_writes_since", lambda client, marks: False)
+    monkeypatch.setattr("es_xmodal.ingest.destination.Closure", Watching)
+    shop.ingest(shop.rows.values(), rebuild=True)
+    assert held == [f"{shop.name}-v0001"]
+    assert not is_blocked(shop.client, f"{shop.name}-v0001")
+    assert shop.serving() == f"{shop.name}-v0002"
