@@ -8,6 +8,10 @@ words=${1-} photo=${2-}
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 
+if [ -n "$photo" ] && [ ! -r "$photo" ]; then
+  echo "search.sh: $photo cannot be read" >&2
+  exit 1
+fi
 if [ -n "$photo" ]; then
   # A file name may hold what --form would read as its own; --form-string takes words as they are.
   set -- --form "image=@\"$photo\"" --form-string "text=$words" --form-string 'query={"size": 5}' "$url/search"

@@ -156,6 +156,11 @@ def test_a_service_that_stays_busy_is_left_alone(client: Client) -> None:
         assert len(asked) == 3
 
 
+def test_a_photo_that_is_not_there(client: Client, tmp_path: Path) -> None:
+    done = client("http://127.0.0.1:9", "", tmp_path / "none.jpg")
+    assert "none.jpg" in complaint(client, done, 1)
+
+
 def test_what_is_no_answer(client: Client) -> None:
     with http_server(lambda path: Reply(status=502, body=b"<html>bad gateway</html>")) as url:
         assert complaint(client, client(url, "chair"), 3) == "502, and no problem document"
