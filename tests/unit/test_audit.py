@@ -230,7 +230,7 @@ def test_a_cluster_that_refuses_costs_a_warning(get: Any, says: str) -> None:
     assert done.documents == 0
     assert says in str(done.warning)
     assert str(done.warning).startswith("this run is not recorded in es-xmodal-ingests: ")
-    assert "--no-audit" in str(done.warning)
+    assert "ES_XMODAL_AUDIT=false" in str(done.warning)
 
 
 def test_a_document_that_is_refused_is_a_warning() -> None:
