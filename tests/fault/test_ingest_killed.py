@@ -34,7 +34,7 @@ pytestmark = pytest.mark.fault
 ROOT = Path(__file__).resolve().parents[2]
 MANY = 40
 KILLS = {"first": 8, "rebuild": 6, "edits": 6}
-"""Twenty points, each at random in its own part of the way; two of each on an older server."""
+"""Twenty points, each at random in its own part of the way; one of each on an older server."""
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def reasons(folder: Path) -> list[tuple[str, str]]:
 def test_killed_at_any_step_and_run_again_is_as_if_never_killed(
     how: str, ingests: Killer, client: Elasticsearch, es_version: str, index_prefix: str, tmp_path: Path
 ) -> None:
-    kills = KILLS[how] if es_version == nodes.tested_versions()[0] else 2
+    kills = KILLS[how] if es_version == nodes.tested_versions()[0] else 1
     pair = catalogs(tmp_path)
     options: dict[str, Any] = {"rebuild": True, "keep": 1} if how == "rebuild" else {}
     calm, expected, steps = f"{index_prefix}calm", {}, {}
