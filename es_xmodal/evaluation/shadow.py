@@ -111,8 +111,8 @@ def shadow(
 ) -> Shadow:
     """Let two versions answer the same queries.
 
-    The first pass is not timed: it warms up both and gives the rankings. Then both are timed in turns, the one
-    that begins changing from query to query, so that what else the machine does meets both alike.
+    The first pass is not timed: it warms up both and gives the rankings. Then both are timed in turns, the
+    one that begins changing from query to query, so that what else the machine does meets both alike.
 
     Args:
         queries: the queries; judged ones among them are measured.
