@@ -109,7 +109,7 @@ def test_versions(few: Cli, es_url: str) -> None:
     assert one in table
     assert two in table
 
-    nothing = {"brought": None, "left": 0, "rejects_file": None, "rejects_by_reason": {}}
+    nothing: dict[str, Any] = {"brought": None, "left": 0, "rejects_file": None, "rejects_by_reason": {}}
     assert few.json("index", "rollback") == {"alias": alias, "before": two, "now": one, **nothing}
     assert serving(few) == {one: True, two: False}
     refused(few.here("index", "rollback"), 2, f"there is no complete version of {alias} before {one}")
