@@ -126,6 +126,7 @@ class Follower:
         try:
             with closure:
                 self._round("max_seq_no")
+                count_documents(self._client, self._index)  # refreshes: the first search sees all of it
                 finish(self.follows, closure)
         finally:
             self._bringer.heartbeat = beats
