@@ -19,7 +19,7 @@ import uvicorn
 from benchmarks.load import Exchange, Load, callers, get, post, stream
 from benchmarks.rows import Row
 from benchmarks.shop import _WORDS, write_catalog
-from es_xmodal.app import Shop, ingest_parts
+from es_xmodal.app import ingest_parts
 from es_xmodal.cluster.client import connect
 from es_xmodal.ingest.pipeline import IngestOptions, run_ingest
 from es_xmodal.query.console import msearch_lines
@@ -29,6 +29,7 @@ from es_xmodal.server.factory import create_app
 from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.options import ServerOptions
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 
 INDEX = "bench-service"
 QUERIES = 200

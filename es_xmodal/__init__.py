@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from es_xmodal._version import __version__
 
 if TYPE_CHECKING:
-    from es_xmodal.app import Shop
     from es_xmodal.errors import XModalError
     from es_xmodal.query.filters import Filter
     from es_xmodal.query.model import Query
     from es_xmodal.search.result import Hit, SearchResult
     from es_xmodal.settings import Settings
+    from es_xmodal.shop import Shop
 
 __all__ = ["Filter", "Hit", "Query", "SearchResult", "Settings", "Shop", "XModalError", "__version__"]
 
@@ -32,7 +32,7 @@ _HOMES = {
     "Query": "es_xmodal.query.model",
     "SearchResult": "es_xmodal.search.result",
     "Settings": "es_xmodal.settings",
-    "Shop": "es_xmodal.app",
+    "Shop": "es_xmodal.shop",
     "XModalError": "es_xmodal.errors",
 }
 

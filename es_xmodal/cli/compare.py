@@ -62,11 +62,11 @@ def compare(old: str | None, new: str | None, **asked: Any) -> int:
 
     Leaves with 1 where judgements say that NEW is worse, beyond chance (two-sided paired t-test, 95 %).
     """
-    from es_xmodal.app import shops_of_versions
     from es_xmodal.cli.evaluate import searcher
     from es_xmodal.cluster.client import connect
     from es_xmodal.evaluation.queries import read_qrels, read_queries
     from es_xmodal.evaluation.shadow import shadow
+    from es_xmodal.shop import shops_of_versions
 
     if asked["qrels"] and not asked["queries"]:
         raise UsageError("--qrels has no effect without --queries", hint="give the queries that were judged")

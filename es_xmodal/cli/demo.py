@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from es_xmodal.app import Shop
 from es_xmodal.cli.common import settings_for
 from es_xmodal.cli.contact_sheet import Shown, draw
 from es_xmodal.cli.render import result_table
 from es_xmodal.errors import UsageError
 from es_xmodal.resources import data_path
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 
 INDEX = "products"
 PAGE_PORT = 8000

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from es_xmodal.app import Shop
 from es_xmodal.cli.common import (
     echo_json,
     index_encoder_option,
@@ -38,6 +37,7 @@ from es_xmodal.evaluation.runner import evaluate as run_evaluation
 from es_xmodal.evaluation.trec import trec_lines
 from es_xmodal.query.model import FUSIONS
 from es_xmodal.search.result import SearchResult
+from es_xmodal.shop import Shop
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

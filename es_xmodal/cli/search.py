@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from es_xmodal.app import Shop
 from es_xmodal.cli.common import (
     F,
     echo_json,
@@ -30,6 +29,7 @@ from es_xmodal.query.console import console_text
 from es_xmodal.query.model import COMPOSITIONS, FUSIONS, LEGS, Query
 from es_xmodal.search.explain import Explanation
 from es_xmodal.search.explain import explain as explain_hit
+from es_xmodal.shop import Shop
 
 
 def _query_options(command: F) -> F:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from es_xmodal.app import Shop
 from es_xmodal.search.signals import load_query_picture
+from es_xmodal.shop import Shop
 from es_xmodal.vectors import Matrix
 
 

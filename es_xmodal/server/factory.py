@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from es_xmodal._version import __version__
-from es_xmodal.app import Shop
 from es_xmodal.errors import XModalError
 from es_xmodal.server.body import invalid
 from es_xmodal.server.frame import Frame
@@ -27,6 +26,7 @@ from es_xmodal.server.pictures import picture_routes
 from es_xmodal.server.problems import MEDIA_TYPE, Problem, problem_of
 from es_xmodal.server.routes import health_routes, search_routes
 from es_xmodal.server.service import Service
+from es_xmodal.shop import Shop
 
 _log = logging.getLogger(__name__)
 

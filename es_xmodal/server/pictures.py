@@ -16,7 +16,6 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from es_xmodal.app import Shop
 from es_xmodal.errors import PictureError
 from es_xmodal.media.picture import PictureLimits, decode_picture
 from es_xmodal.media.source import PictureSource
@@ -25,6 +24,7 @@ from es_xmodal.server.gate import Gate
 from es_xmodal.server.problems import Problem
 from es_xmodal.server.routes import caller
 from es_xmodal.server.service import Service
+from es_xmodal.shop import Shop
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from es_xmodal.app import Shop
 from es_xmodal.query.console import console_text
 from es_xmodal.query.model import Query
+from es_xmodal.shop import Shop
 
 
 def planned(shop: Shop, query: Query, cursor: str | None) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import uvicorn
 
-from es_xmodal.app import Shop
 from es_xmodal.server.batching import BatchingEncoder
 from es_xmodal.server.factory import create_app
 from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.options import ServerOptions
 from es_xmodal.settings import Settings
+from es_xmodal.shop import Shop
 
 DRAIN_S = 30
 

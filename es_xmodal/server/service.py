@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import anyio.to_thread
 
-from es_xmodal.app import Shop
 from es_xmodal.errors import XModalError
 from es_xmodal.query.model import Query
 from es_xmodal.query.terms import Term
@@ -24,6 +23,7 @@ from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.models import SearchRequest
 from es_xmodal.server.options import ServerOptions
 from es_xmodal.server.problems import Problem
+from es_xmodal.shop import Shop
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")

@@ -18,11 +18,11 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request, sync_playwright
 
-from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
 from es_xmodal.server.factory import create_app
 from es_xmodal.server.options import ServerOptions
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import delete_everything_named, require, tested_versions
 from tests.support.page_shop import write_page_shop

@@ -22,13 +22,13 @@ import click
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from es_xmodal.app import Shop
 from es_xmodal.cli.common import settings_for
 from es_xmodal.cli.ingest import ingest
 from es_xmodal.cli.main import run
 from es_xmodal.local import LocalNode, running_url
 from es_xmodal.server.factory import create_app
 from es_xmodal.server.options import ServerOptions
+from es_xmodal.shop import Shop
 from tests.browser.conftest import FLAGS, running, settle
 from tests.support.cli import REPOSITORY, SAMPLE
 from tests.support.nodes import delete_everything_named

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
 from es_xmodal.errors import PictureError
 from es_xmodal.query.terms import Term
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.encoders import HashEncoder
 from tests.support.picture_host import PictureHost, picture_host
 from tests.support.shops import ingest_shop, write_shop

@@ -25,12 +25,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
 from es_xmodal.server.batching import BatchingEncoder
 from es_xmodal.server.factory import create_app
 from es_xmodal.server.options import ServerOptions, parse_keys
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import delete_everything_named
 from tests.support.shops import ingest_shop, write_shop

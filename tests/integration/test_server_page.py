@@ -12,7 +12,6 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
 from es_xmodal.errors import SettingsError
 from es_xmodal.media.video import video_frame
@@ -21,6 +20,7 @@ from es_xmodal.server.factory import create_app
 from es_xmodal.server.options import ServerOptions, parse_keys
 from es_xmodal.server.pictures import ProductPictures
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import delete_everything_named
 from tests.support.shops import ROWS, ingest_shop, write_shop

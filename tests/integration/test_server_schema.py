@@ -17,11 +17,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
 from es_xmodal.server.factory import create_app
 from es_xmodal.server.options import ServerOptions
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import delete_everything_named
 from tests.support.shops import ingest_shop, write_shop

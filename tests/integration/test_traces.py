@@ -19,12 +19,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from es_xmodal.app import Shop
 from es_xmodal.encoders import registry
 from es_xmodal.server.batching import BatchingEncoder
 from es_xmodal.server.factory import create_app
 from es_xmodal.server.options import ServerOptions
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.cli import Cli
 from tests.support.encoders import HashEncoder
 from tests.support.nodes import delete_everything_named

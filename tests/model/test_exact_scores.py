@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from es_xmodal.app import Shop, ingest_parts
+from es_xmodal.app import ingest_parts
 from es_xmodal.ingest.pipeline import IngestOptions, run_ingest
 from es_xmodal.query.legs import LexicalLeg
 from es_xmodal.query.plan import Plan
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.data import shared_data
 from tests.support.nodes import call, delete_everything_named
 

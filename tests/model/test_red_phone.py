@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from es_xmodal.app import Shop
 from es_xmodal.cli.ingest import ingest
 from es_xmodal.cli.main import run
 from es_xmodal.settings import load_settings
+from es_xmodal.shop import Shop
 from tests.support.nodes import delete_everything_named
 
 pytestmark = pytest.mark.model

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "es_xmodal"
 LAYERS = (
     ("cli",),
     ("server",),
+    ("shop",),
     ("app",),
     ("evaluation", "kibana"),
     ("enrich",),

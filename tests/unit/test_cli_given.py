@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from es_xmodal.app import Shop
 from es_xmodal.cli.given import pictures_in_text
 from es_xmodal.cli.main import root, run
 from es_xmodal.query.model import Query
 from es_xmodal.query.terms import Term
 from es_xmodal.search.result import SearchResult, Total
+from es_xmodal.shop import Shop
 
 pytestmark = pytest.mark.unit
 
