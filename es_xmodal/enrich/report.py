@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from es_xmodal.index.audit import Audited
@@ -87,9 +87,6 @@ class EnrichReport:
             "vector_index": self.vector_index.to_json(),
             "rejects_file": self.rejects_file,
             "rejects_by_reason": dict(self.rejects_by_reason),
-            "shared_pictures": [
-                {"ref": one.ref, "content": one.content, "products": one.products}
-                for one in self.shared_pictures
-            ],
+            "shared_pictures": [asdict(one) for one in self.shared_pictures],
             "audit": self.audit.to_json() if self.audit else None,
         }

@@ -38,20 +38,19 @@ from es_xmodal.index.builder import forget, new_builder
 from es_xmodal.index.combining import Combining
 from es_xmodal.index.marks import take_marks
 from es_xmodal.index.meta import IndexMeta
-from es_xmodal.ingest.assemble import Assembler
-from es_xmodal.ingest.calibrate import Reservoir, calibrate
+from es_xmodal.ingest.calibrate import calibrate
 from es_xmodal.ingest.combine import Combiner
-from es_xmodal.ingest.document import as_base64, as_floats, dump_json
+from es_xmodal.ingest.document import dump_json
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import LocalEngine
 from es_xmodal.ingest.known import COMPARED, Known
+from es_xmodal.ingest.making import make_assembler, make_loader
 from es_xmodal.ingest.options import Parts
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import Tally
-from es_xmodal.ingest.rows import Loader, Row
+from es_xmodal.ingest.rows import Row
 from es_xmodal.ingest.sender import Item, Sender
 from es_xmodal.ingest.shared import SharedPictures
-from es_xmodal.ingest.video import Videos
 from es_xmodal.query.fields import OBJECT
 
 _TIMEOUT_S = 60.0
@@ -139,16 +138,16 @@ class _Run:
         # The document's id is `_id`, whatever the shop shows as one.
         self._paths = {part: path for part, path in layout.paths.items() if part != "id"}
         self._combiner = Combiner(Combining(), parts.encoder.info)
-        self._loader = self._make_loader()
-        self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
-        self._assembler = Assembler(
-            combiner=self._combiner,
-            analyzer=parts.analyzer,
-            sample=Reservoir(0),
-            tally=self._tally,
-            write_vector=as_base64 if parts.base64_vectors else as_floats,
-            reads_words=False,
+        words_unread = replace(parts, ocr=None)
+        self._loader = make_loader(
+            words_unread,
+            self._tally,
+            combining=Combining(),
+            placeholders=options.placeholders,
+            known_hashes=self._known,
         )
+        self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
+        self._assembler = make_assembler(words_unread, self._tally, combining=Combining())
 
     def run(self, choice: Any) -> EnrichReport:
         start = time.perf_counter()
@@ -335,18 +334,3 @@ class _Run:
         inside = answer["aggregations"]
         total = int(answer["hits"]["total"]["value"])
         return total, int(inside["enriched"]["doc_count"]), int(inside["pictured"]["doc_count"])
-
-    def _make_loader(self) -> Loader:
-        parts, encoder = self._parts, self._parts.encoder
-        return Loader(
-            encoder=encoder,
-            text_fingerprint=parts.analyzer.fingerprint,
-            store=parts.store,
-            pictures=parts.pictures,
-            tally=self._tally,
-            known_hashes=self._known,
-            placeholders=self._options.placeholders,
-            videos=Videos(
-                parts.store, parts.videos, max_side=encoder.info.decode_side, prepare=encoder.prepare
-            ),
-        )

@@ -10,22 +10,18 @@ from typing import Any
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.index.combining import Combining
 from es_xmodal.index.idsets import Ids, hash_ids
-from es_xmodal.ingest.assemble import Assembler
-from es_xmodal.ingest.calibrate import Reservoir
-from es_xmodal.ingest.combine import Combiner
-from es_xmodal.ingest.document import as_base64, as_floats, dump_json
+from es_xmodal.ingest.document import dump_json
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import LocalEngine
 from es_xmodal.ingest.from_index import products_of
+from es_xmodal.ingest.making import make_assembler, make_loader
 from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.outcome import Outcome
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import Tally
-from es_xmodal.ingest.rows import Loader, Row
+from es_xmodal.ingest.rows import Row
 from es_xmodal.ingest.sender import Item, OnReject, OnSettled, Sender
 from es_xmodal.ingest.shared import SharedPictures
-from es_xmodal.ingest.video import Videos
-from es_xmodal.ingest.words import ShotWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +96,12 @@ class Bringer:
             lost.append(sent.row.product.id)
             outcome.refused(sent.row, field, reason)
 
-        loader = self._loader()
+        loader = make_loader(
+            self._parts, self.tally, combining=self._combining, placeholders=self._options.placeholders
+        )
         embedder = Embedder(self._parts.encoder, self._parts.store, loader, self.tally)
         engine = LocalEngine(loader, embedder, batch_size=self._parts.encoder.batch_size)
-        assembler = self._assembler()
+        assembler = make_assembler(self._parts, self.tally, combining=self._combining)
         with (
             self._sender(done, settled, refused) as sender,
             closing(engine.rows(self._products(hits, outcome, seen, lost))) as groups,
@@ -154,34 +152,6 @@ class Bringer:
             else:
                 lost.append(row.id or "")
                 outcome.reject(row)
-
-    def _loader(self) -> Loader:
-        parts, encoder = self._parts, self._parts.encoder
-        return Loader(
-            encoder=encoder,
-            text_fingerprint=parts.analyzer.fingerprint,
-            store=parts.store,
-            pictures=parts.pictures,
-            tally=self.tally,
-            known_hashes=lambda ids: {},
-            words=ShotWords(parts.ocr, self.tally) if parts.ocr else None,
-            combining=self._combining,
-            videos=Videos(
-                parts.store, parts.videos, max_side=encoder.info.decode_side, prepare=encoder.prepare
-            ),
-            placeholders=self._options.placeholders,
-        )
-
-    def _assembler(self) -> Assembler:
-        parts = self._parts
-        return Assembler(
-            combiner=Combiner(self._combining, parts.encoder.info),
-            analyzer=parts.analyzer,
-            sample=Reservoir(0),
-            tally=self.tally,
-            write_vector=as_base64 if parts.base64_vectors else as_floats,
-            reads_words=parts.ocr is not None,
-        )
 
     @contextmanager
     def _sender(

@@ -15,28 +15,25 @@ from es_xmodal.catalog.reader import read_catalog, read_edits
 from es_xmodal.cluster.capabilities import probe
 from es_xmodal.cluster.transport import patient
 from es_xmodal.index.target import load_target
-from es_xmodal.ingest.assemble import Assembler
 from es_xmodal.ingest.calibrate import Reservoir, Sampled
-from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.destination import Destination, open_destination
-from es_xmodal.ingest.document import as_base64, as_floats, dump_json
+from es_xmodal.ingest.document import dump_json
 from es_xmodal.ingest.edits import Edits
 from es_xmodal.ingest.edits_check import DELETE_LIMIT_PERCENT, check_options
 from es_xmodal.ingest.edits_missing import Missing, Named
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import Engine, LocalEngine
 from es_xmodal.ingest.from_index import rows_of_index
+from es_xmodal.ingest.making import make_assembler, make_loader
 from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.outcome import Outcome
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import IngestReport, Tally
 from es_xmodal.ingest.resume import Kept, completed
-from es_xmodal.ingest.rows import Loader, Row
+from es_xmodal.ingest.rows import Row
 from es_xmodal.ingest.sender import Item, OnSettled, Sender
 from es_xmodal.ingest.shared import SharedPictures
 from es_xmodal.ingest.stored import StoredVectors
-from es_xmodal.ingest.video import Videos
-from es_xmodal.ingest.words import ShotWords
 
 if TYPE_CHECKING:
     from es_xmodal.ingest.remote.ray_cluster import RayCluster
@@ -159,16 +156,17 @@ class _Run:
 
     def _move_rows(self, destination: Destination) -> None:
         parts, outcome = self._parts, self._outcome
-        combiner = Combiner(destination.combining, parts.encoder.info)
-        self._loader = loader = self._make_loader(destination)
+        self._loader = loader = make_loader(
+            parts,
+            self._tally,
+            combining=destination.combining,
+            placeholders=self._options.placeholders,
+            known_hashes=destination.known_hashes,
+            stored=self._stored(destination),
+        )
         self._embedder = Embedder(parts.encoder, parts.store, loader, self._tally)
-        self._assembler = Assembler(
-            combiner=combiner,
-            analyzer=parts.analyzer,
-            sample=self._sample,
-            tally=self._tally,
-            write_vector=as_base64 if parts.base64_vectors else as_floats,
-            reads_words=parts.ocr is not None,
+        self._assembler = make_assembler(
+            parts, self._tally, combining=destination.combining, sample=self._sample
         )
         engine = self._make_engine()
         self._sender = sender = self._make_sender(destination, outcome.settled)
@@ -197,23 +195,6 @@ class _Run:
         from es_xmodal.ingest.remote.ray_engine import ray_engine
 
         return ray_engine(self._cluster, ray, parts, self._loader, self._embedder)
-
-    def _make_loader(self, destination: Destination) -> Loader:
-        parts, encoder = self._parts, self._parts.encoder
-        side = encoder.info.decode_side
-        return Loader(
-            encoder=encoder,
-            text_fingerprint=parts.analyzer.fingerprint,
-            store=parts.store,
-            pictures=parts.pictures,
-            tally=self._tally,
-            known_hashes=destination.known_hashes,
-            words=ShotWords(parts.ocr, self._tally) if parts.ocr else None,
-            combining=destination.combining,
-            videos=Videos(parts.store, parts.videos, max_side=side, prepare=encoder.prepare),
-            placeholders=self._options.placeholders,
-            stored=self._stored(destination),
-        )
 
     def _stored(self, destination: Destination) -> StoredVectors | None:
         """The vectors of the index that the rows come from, where they are of this encoder."""

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from es_xmodal.index.audit import Audited
@@ -182,10 +182,7 @@ class IngestReport:
             "rejects_file": self.rejects_file,
             "rejects_by_reason": dict(self.rejects_by_reason),
             "not_deleted": self.not_deleted,
-            "shared_pictures": [
-                {"ref": one.ref, "content": one.content, "products": one.products}
-                for one in self.shared_pictures
-            ],
+            "shared_pictures": [asdict(one) for one in self.shared_pictures],
             "vectors": self.vectors.to_json(),
             "vector_index": self.vector_index.to_json() if self.vector_index else None,
             "serves": self.serves,
