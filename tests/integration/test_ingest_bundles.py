@@ -183,7 +183,8 @@ def test_the_index_commands(
     assert name in capsys.readouterr().out
     code, answer = call("check")
     assert code == 0, answer
-    assert call("rollback")[1] == {"alias": name, "before": f"{name}-v0002", "now": f"{name}-v0001"}
+    code, answer = call("rollback")
+    assert (answer["before"], answer["now"], answer["left"]) == (f"{name}-v0002", f"{name}-v0001", 0)
     assert call("rollback")[0] == 2
     assert call("swap", "2")[1]["now"] == f"{name}-v0002"
     assert call("drop", "2")[0] == 2, "it serves"
