@@ -36,9 +36,9 @@ pytestmark = pytest.mark.integration
 STAGES = ("search.words", "search.encode", "search.retrieve", "search.rank")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def exporter() -> Iterator[InMemorySpanExporter]:
-    """The process has one provider for good; after this module it records nothing more."""
+    """A process has one provider for good, and this module runs once for each server."""
     kept = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
