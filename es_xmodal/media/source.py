@@ -103,12 +103,13 @@ class PictureSource:
         urls = [ref.strip() for ref in refs if self._web and on_the_web(ref)]
         fetched = self._web.fetch_many(urls) if self._web and urls else {}
         found: dict[str, Found | PictureError] = {}
+        folder = _Folder(self.root)
         for ref in refs:
             if ref in found:
                 continue
             one = fetched.get(ref.strip())
             if one is None:
-                found[ref] = self._identify_file(ref)
+                found[ref] = self._identify_file(ref, folder)
             elif isinstance(one, PictureError):
                 found[ref] = one
             else:
@@ -120,9 +121,9 @@ class PictureSource:
                 )
         return found
 
-    def _identify_file(self, ref: str) -> Found | PictureError:
+    def _identify_file(self, ref: str, folder: _Folder) -> Found | PictureError:
         try:
-            data = self.read(ref)
+            data = self._read(ref, folder)
             return Found(content=content_hash(data), video=is_video(data))
         except PictureError as error:
             return error
@@ -143,10 +144,13 @@ class PictureSource:
                 (absolute, `..`, a link that leaves the root), `missing`, `not_a_file`, `unreadable`,
                 `empty`, `too_many_bytes`, or a code of `es_xmodal.media.web`.
         """
+        return self._read(ref, _Folder(self.root))
+
+    def _read(self, ref: str, folder: _Folder) -> bytes:
         if not ref.strip() or "\0" in ref:
             raise _error(ref, "is not the name of a picture", "bad_reference")
         kind = _kind(ref)
-        data = self._read_uri(ref.strip(), kind) if kind else self._read_file(ref)
+        data = self._read_uri(ref.strip(), kind) if kind else self._read_file(ref, folder)
         if not data:
             raise _error(ref, "is empty", "empty")
         return data
@@ -179,25 +183,24 @@ class PictureSource:
             raise self._too_large(ref, len(data))
         return data
 
-    def _read_file(self, ref: str) -> bytes:
+    def _read_file(self, ref: str, folder: _Folder) -> bytes:
         failure: PictureError | None = None
         for spelling in _spellings(ref):
             try:
-                return self._read_spelling(ref, spelling)
+                return self._read_spelling(ref, spelling, folder)
             except PictureError as error:
                 if error.code != "missing":
                     raise
                 failure = failure or error
         raise failure or _error(ref, "does not exist", "missing")
 
-    def _read_spelling(self, ref: str, spelling: str) -> bytes:
+    def _read_spelling(self, ref: str, spelling: str, folder: _Folder) -> bytes:
         parts = spelling.replace("\\", "/").split("/")
         if _DRIVE.match(spelling) or parts[0] in ("", "~") or ".." in parts:
             raise _error(ref, "leads out of the picture folder", "outside_root")
         try:
-            root = self.root.resolve(strict=True)
-            path = (root / spelling).resolve(strict=True)
-            if not path.is_relative_to(root):
+            path = folder.find(spelling)
+            if path is None:
                 raise _error(ref, "leads out of the picture folder", "outside_root")
             return self._read_regular(ref, path)
         except OSError as error:
@@ -205,23 +208,64 @@ class PictureSource:
         except (ValueError, RuntimeError) as error:  # a lone surrogate in the name; a loop of links
             raise _error(ref, f"cannot be opened: {error}", "bad_reference") from error
 
-    def _read_regular(self, ref: str, path: Path) -> bytes:
+    def _read_regular(self, ref: str, path: str) -> bytes:
+        """With few calls of the system: threads that read pictures wait for each other at each of them."""
         handle = os.open(path, _OPEN_FLAGS)
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise _error(ref, "is not a plain file", "not_a_file")
-            head = file.read(HEAD_BYTES)
-            most = self.limits.video_max_bytes if is_video(head) else self.limits.max_bytes
+            small = status.st_size <= self.limits.max_bytes
+            data = os.read(handle, status.st_size + 1 if small else HEAD_BYTES)
+            most = self.limits.video_max_bytes if is_video(data[:HEAD_BYTES]) else self.limits.max_bytes
             if status.st_size > most:
                 raise self._too_large(ref, status.st_size, most)
-            data = head + file.read(most + 1 - len(head))
+            while len(data) <= most and (more := os.read(handle, most + 1 - len(data))):
+                data += more
+        finally:
+            os.close(handle)
         if len(data) > most:
             raise self._too_large(ref, len(data), most)
         return data
 
     def _too_large(self, ref: str, size: int, most: int | None = None) -> PictureError:
         return _error(ref, f"has {size} bytes, more than {most or self.limits.max_bytes}", "too_many_bytes")
+
+
+class _Folder:
+    """The picture folder, looked up once for several pictures."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._resolved: Path | None = None
+
+    def find(self, spelling: str) -> str | None:
+        """Return where a file really lies; None: outside the folder.
+
+        Raises:
+            OSError: there is no such file, or no such folder.
+            ValueError: the name cannot be one.
+            RuntimeError: links go round in a circle.
+        """
+        if self._resolved is None:
+            self._resolved = self._root.resolve(strict=True)
+        root = self._resolved
+        if _has_link(str(root), spelling):
+            path = (root / spelling).resolve(strict=True)
+            return str(path) if path.is_relative_to(root) else None
+        return f"{root}{os.sep}{spelling}"
+
+
+def _has_link(root: str, spelling: str) -> bool:
+    """Whether a part below the folder may be a link, so that it must be followed to know where it leads."""
+    if os.name == "nt":  # junctions are no links to lstat
+        return True
+    at = root
+    for part in spelling.split("/"):
+        at = f"{at}/{part}"
+        if stat.S_ISLNK(os.lstat(at).st_mode):
+            return True
+    return False
 
 
 def on_the_web(ref: str) -> bool:
