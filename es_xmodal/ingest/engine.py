@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from es_xmodal.catalog.product import Product
-from es_xmodal.ingest.ahead import ahead, batched
+from es_xmodal.ingest.ahead import WhereItPays, ahead, batched
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.rows import Loader, Row
 
@@ -72,7 +72,8 @@ class LocalEngine:
     def _groups(self, products: Iterator[Product], pool: ThreadPoolExecutor) -> Iterator[list[Row]]:
         """Rows with decoded pictures, in groups that fill the encoder's batches."""
         loader = self._loader
-        batches = ahead(pool, loader.load, batched(products, ROWS_TOGETHER), depth=BATCHES_AHEAD)
+        together = batched(products, ROWS_TOGETHER)
+        batches = ahead(WhereItPays(pool), loader.load, together, depth=BATCHES_AHEAD)
         rows = (row for batch in batches for row in batch)
         ready = ahead(
             pool,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from es_xmodal.catalog.document import to_document
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.errors import CatalogError, EncoderError
 from es_xmodal.index.combining import Combining
-from es_xmodal.ingest.ahead import ahead, batched
+from es_xmodal.ingest.ahead import TRY_AGAIN, WhereItPays, ahead, batched
 from es_xmodal.ingest.calibrate import Reservoir, Sampled, calibrate
 from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.document import (
@@ -89,6 +90,43 @@ def test_an_error_comes_when_its_turn_comes() -> None:
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ValueError, match="three"):
             next(results)
+
+
+def test_calls_stay_with_the_caller_until_two_in_a_row_wait_or_are_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elapsed_s = busy_s = 0.0
+    clock = SimpleNamespace(perf_counter=lambda: elapsed_s, thread_time=lambda: busy_s)
+    monkeypatch.setattr("es_xmodal.ingest.ahead.time", clock)
+
+    def call(elapsed: float, busy: float) -> int:
+        nonlocal elapsed_s, busy_s
+        elapsed_s, busy_s = elapsed_s + elapsed, busy_s + busy
+        return threading.get_ident()
+
+    quick, waits, long = (0.005, 0.005), (0.05, 0.005), (0.05, 0.05)
+    with ThreadPoolExecutor(1) as pool:
+        calls = WhereItPays(pool)
+        here, there = threading.get_ident(), pool.submit(threading.get_ident).result()
+        threads = [calls.submit(call, *one).result() for one in (waits, quick, long, quick, waits, long)]
+        assert threads == [here] * 6
+        threads = [calls.submit(call, *quick).result() for _ in range(TRY_AGAIN + 2)]
+        assert threads == [there] * TRY_AGAIN + [here] * 2
+        threads = [calls.submit(call, *waits).result() for _ in range(3)]
+        assert threads == [here] * 2 + [there]
+
+
+def test_what_a_call_raises_is_in_its_future_in_either_case() -> None:
+    def fail() -> None:
+        threading.Event().wait(0.01)
+        raise ValueError("three")
+
+    with ThreadPoolExecutor(1) as pool:
+        calls = WhereItPays(pool)
+        futures = [calls.submit(fail) for _ in range(3)]
+        for future in futures:
+            with pytest.raises(ValueError, match="three"):
+                future.result()
 
 
 def test_batches() -> None:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from es_xmodal.catalog.product import Product
 from es_xmodal.errors import EncoderError, EncoderServiceError, PictureError
-from es_xmodal.ingest.ahead import ahead, batched
+from es_xmodal.ingest.ahead import WhereItPays, ahead, batched
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import BATCHES_AHEAD, MAX_WORKERS, ROWS_TOGETHER, grouped
 from es_xmodal.ingest.remote.package import Answer, Done, Piece
@@ -111,7 +111,8 @@ class RemoteEngine:
         """See `Engine`."""
         pool = ThreadPoolExecutor(min(MAX_WORKERS, (os.cpu_count() or 1) + 1), "load")
         try:
-            batches = ahead(pool, self._loader.load, batched(products, ROWS_TOGETHER), depth=BATCHES_AHEAD)
+            together = batched(products, ROWS_TOGETHER)
+            batches = ahead(WhereItPays(pool), self._loader.load, together, depth=BATCHES_AHEAD)
             loaded = (row for batch in batches for row in batch)
             groups = map(self._plan, grouped(loaded, self._batch_size))
             skip = _with_nothing_to_send
