@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from es_xmodal.encoders import registry
 from tests.support.cli import Cli, refused
+from tests.support.encoders import HashEncoder
 from tests.support.nodes import call, delete_everything_named
 
 pytestmark = pytest.mark.integration
@@ -129,6 +131,27 @@ def test_rebuild_needs_no_catalogue_and_encodes_nothing_again(few: Cli) -> None:
     (hit, *_) = other.json("search", "红色马克杯")["hits"]
     assert (hit["id"], hit["source"]["shelf"]) == ("p3", {"aisle": 3})
     refused(few.here("search", "红色马克杯"), 2, "another tokeniser")
+
+
+def test_a_version_of_another_encoder_is_compared_and_gets_what_was_written_since(
+    few: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = HashEncoder()
+    monkeypatch.setitem(registry._LOADERS, "hash", lambda argument, options: made)
+    report = few.json("index", "rebuild", "--encoder", "hash", "--no-swap")
+    encoded = sum(count for _, count in made.calls)
+    assert (report["indexed"], report["encoded_texts"]) == (len(TITLES), encoded)
+    assert encoded >= len(TITLES)
+
+    compared = few.json("index", "compare", "--rounds", "1")
+    assert [compared[side]["encoder"] for side in ("old", "new")] == ["mini", "hash"]
+    assert compared["queries"] == len(TITLES) and 0 < compared["overlap@10"] <= 1
+    assert sum(count for _, count in made.calls) > encoded  # each version is asked with its own encoder
+
+    # Written to the one that serves, with its encoder; brought over with the other's.
+    few.json("ingest", write(few, {"id": "new", "title": "Tea pot"}, name="new.jsonl"))
+    assert few.json("index", "swap")["brought"]["written"] == 1
+    assert few.json("search", "Tea pot")["hits"][0]["id"] == "new"  # asked with the index's encoder
 
 
 def test_compare_with_judgements(few: Cli) -> None:
