@@ -24,6 +24,7 @@ from es_xmodal.ingest.edits_missing import Missing, Named
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import Engine, LocalEngine
 from es_xmodal.ingest.from_index import rows_of_index
+from es_xmodal.ingest.garbage import RARE_COLLECTIONS
 from es_xmodal.ingest.making import make_assembler, make_loader
 from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.outcome import Outcome
@@ -72,7 +73,7 @@ def run_ingest(
     # Not longer than for the first answer does a wrong address keep anybody waiting.
     probe(parts.client)
     parts = replace(parts, client=patient(parts.client))
-    with _machines(options) as cluster:
+    with _machines(options) as cluster, RARE_COLLECTIONS:
         return _Run(parts, options, on_progress, cluster).run()
 
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,7 @@ from es_xmodal.ingest.document import (
     token_fields,
 )
 from es_xmodal.ingest.embed import Embedder
+from es_xmodal.ingest.garbage import ALLOCATIONS, RareCollections
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.rows import Loader, Row
@@ -132,6 +134,40 @@ def test_what_a_call_raises_is_in_its_future_in_either_case() -> None:
 def test_batches() -> None:
     assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(batched([], 2)) == []
+
+
+# -- collections of garbage
+
+
+@pytest.fixture
+def thresholds() -> Iterator[tuple[int, int, int]]:
+    """As a caller had set them."""
+    before = gc.get_threshold()
+    gc.set_threshold(701, 11, 12)
+    yield 701, 11, 12
+    gc.set_threshold(*before)
+
+
+def test_the_collector_is_as_it_was_after_the_last_of_overlapping_runs(
+    thresholds: tuple[int, int, int],
+) -> None:
+    rare = RareCollections()
+    with rare:
+        with rare:
+            assert gc.get_threshold() == (ALLOCATIONS, *thresholds[1:])
+        assert gc.get_threshold() == (ALLOCATIONS, *thresholds[1:])
+    assert gc.get_threshold() == thresholds
+    with pytest.raises(ValueError), rare:
+        raise ValueError
+    assert gc.get_threshold() == thresholds
+
+
+@pytest.mark.parametrize("own", [0, 50_000])
+def test_a_collector_that_is_off_or_rarer_stays(own: int, thresholds: tuple[int, int, int]) -> None:
+    gc.set_threshold(own, *thresholds[1:])
+    with RareCollections():
+        assert gc.get_threshold() == (own, *thresholds[1:])
+    assert gc.get_threshold() == (own, *thresholds[1:])
 
 
 # -- documents
