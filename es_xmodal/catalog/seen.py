@@ -34,7 +34,7 @@ class SeenTexts:
     """
 
     def __init__(self) -> None:
-        self._slots = array("Q", bytes(8 * 1024))
+        self._slots = _free(1024)
         self._count = 0
 
     def add(self, text: str) -> bool:
@@ -58,11 +58,15 @@ class SeenTexts:
         return self._count
 
     def _grow(self) -> None:
-        slots = array("Q", bytes(16 * len(self._slots)))
+        slots = _free(2 * len(self._slots))
         for value in self._slots:
             if value:
                 _insert(slots, value)
         self._slots = slots
+
+
+def _free(count: int) -> array[int]:
+    return array("Q", (0,)) * count  # not of `bytes(8 * count)`, which would be there twice for a moment
 
 
 def _insert(slots: array[int], value: int) -> bool:
