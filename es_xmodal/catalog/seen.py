@@ -9,6 +9,7 @@ from typing import Final
 
 _MASK: Final = (1 << 64) - 1
 _WIDE: Final = sys.hash_info.width >= 64
+_PARTS: Final = 16
 
 
 def text_hash(text: str) -> int:
@@ -28,14 +29,14 @@ def text_hash(text: str) -> int:
 class SeenTexts:
     """A set of texts that keeps 8 bytes of hash for each.
 
-    Open addressing in one array: 5 million texts take 64 to 128 MiB, where a set of the hashes as Python
-    numbers takes four times as much. Two different texts among 5 million have the same hash with a
-    probability of one in a million.
+    Open addressing in a few arrays, which grow one after the other, so that what is there twice meanwhile is
+    a part only: 5 million texts take 64 to 128 MiB, where a set of the hashes as Python numbers takes four
+    times as much. Two different texts among 5 million have the same hash with a probability of one in a
+    million.
     """
 
     def __init__(self) -> None:
-        self._slots = _free(1024)
-        self._count = 0
+        self._parts = [_Part() for _ in range(_PARTS)]
 
     def add(self, text: str) -> bool:
         """Remember a text.
@@ -47,15 +48,26 @@ class SeenTexts:
             True if it is new, False if it was there.
         """
         value = text_hash(text) or 1  # 0 marks a free slot
-        if not _insert(self._slots, value):
-            return False
-        self._count += 1
-        if self._count * 3 > len(self._slots) * 2:
-            self._grow()
-        return True
+        return self._parts[value % _PARTS].add(value)
 
     def __len__(self) -> int:
-        return self._count
+        return sum(part.count for part in self._parts)
+
+
+class _Part:
+    """The hashes that leave the same remainder."""
+
+    def __init__(self) -> None:
+        self._slots = _free(64)
+        self.count = 0
+
+    def add(self, value: int) -> bool:
+        if not _insert(self._slots, value):
+            return False
+        self.count += 1
+        if self.count * 3 > len(self._slots) * 2:
+            self._grow()
+        return True
 
     def _grow(self) -> None:
         slots = _free(2 * len(self._slots))
@@ -71,7 +83,7 @@ def _free(count: int) -> array[int]:
 
 def _insert(slots: array[int], value: int) -> bool:
     mask = len(slots) - 1
-    at = value & mask
+    at = value // _PARTS & mask
     while slots[at]:
         if slots[at] == value:
             return False

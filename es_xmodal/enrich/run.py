@@ -43,7 +43,7 @@ from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.document import dump_json
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import LocalEngine
-from es_xmodal.ingest.known import COMPARED, Known
+from es_xmodal.ingest.known import COMPARED, mark
 from es_xmodal.ingest.making import make_assembler, make_loader
 from es_xmodal.ingest.options import Parts
 from es_xmodal.ingest.rejects import RejectFile
@@ -144,7 +144,7 @@ class _Run:
             self._tally,
             combining=Combining(),
             placeholders=options.placeholders,
-            known_hashes=self._known,
+            known_marks=self._known,
         )
         self._embedder = Embedder(parts.encoder, parts.store, self._loader, self._tally)
         self._assembler = make_assembler(words_unread, self._tally, combining=Combining())
@@ -260,15 +260,14 @@ class _Run:
         gone = {part: None for part in COMPARED if part not in kept}
         return replace(product, url=None, extra={}, **gone)  # type: ignore[arg-type]  # all three may be None
 
-    def _known(self, ids: Sequence[str]) -> dict[str, Known]:
+    def _known(self, ids: Sequence[str]) -> dict[str, int]:
         """What the documents say of themselves: they were just read."""
         found = {}
         for id_ in ids:
             ours = pick(self._progress.of(id_).source, OBJECT)
             inner = (ours[0] if isinstance(ours, list) and ours else ours) or {}
             if "row_hash" in inner:
-                edited = {name: inner[name] for name in COMPARED if inner.get(name) is not None}
-                found[id_] = Known(hash=str(inner["row_hash"]), edited=edited)
+                found[id_] = mark(str(inner["row_hash"]), inner)
         return found
 
     def _send(self, sender: Sender, row: Row) -> None:

@@ -36,7 +36,6 @@ from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.door import Door
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.follow import Follower, mirrored
-from es_xmodal.ingest.known import Known
 from es_xmodal.ingest.known_documents import KnownDocuments
 from es_xmodal.ingest.rejects import RejectFile
 from es_xmodal.ingest.report import Tally
@@ -70,8 +69,8 @@ class Destination(ABC):
     """Lets a writer follow the alias when the version that serves is swapped."""
 
     @abstractmethod
-    def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
-        """Return the hashes of the documents that are there already."""
+    def known_marks(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the marks of the documents that are there already, see `es_xmodal.ingest.known`."""
 
     @abstractmethod
     def finish(
@@ -199,7 +198,7 @@ class NewVersion(Destination):
         self.taken_over = self._build.index if self._build.taken_over else None
         self._left = _documents(parts, self.taken_over) if self.taken_over else None
 
-    def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
+    def known_marks(self, ids: Sequence[str]) -> dict[str, int]:
         """Nothing is there, but for what a dead run left: that was confirmed, and is not sent again."""
         return self._left.of(ids) if self._left else {}
 
@@ -304,7 +303,7 @@ class Serving(Destination):
             set_replicas(client, target.index, options.replicas)
         self._known = _documents(parts, target.index)
 
-    def known_hashes(self, ids: Sequence[str]) -> dict[str, Known]:
+    def known_marks(self, ids: Sequence[str]) -> dict[str, int]:
         """See `KnownDocuments`."""
         return self._known.of(ids)
 

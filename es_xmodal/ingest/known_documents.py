@@ -24,15 +24,15 @@ from elasticsearch import Elasticsearch
 
 from es_xmodal.cluster.search import close_point, open_point, search
 from es_xmodal.errors import ClusterError
-from es_xmodal.ingest.known import COMPARED, Known
+from es_xmodal.ingest.known import COMPARED, mark_of_hit
 from es_xmodal.ingest.known_table import KnownTable
 
 _log = logging.getLogger(__name__)
 
 PART: Final = 64
 """The walk begins when one in so many documents was asked about by id."""
-MAX_DOCUMENTS: Final = 10_000_000
-"""Larger indices are asked by id throughout: the table would take over 400 MB."""
+MAX_DOCUMENTS: Final = 20_000_000
+"""Larger indices are asked by id throughout: the table would take over 320 MB."""
 PAGE: Final = 5_000
 _KEEP_S: Final = 120
 _ASK_TIMEOUT_S: Final = 60.0
@@ -64,14 +64,14 @@ class KnownDocuments:
         """Whether the whole index is known, so that nothing is asked any more."""
         return self._table is not None
 
-    def of(self, ids: Sequence[str]) -> dict[str, Known]:
+    def of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return what the index holds of some products.
 
         Args:
             ids: of the products.
 
         Returns:
-            Those that it has.
+            The marks of those that it has, see `es_xmodal.ingest.known`.
 
         Raises:
             ClusterError: it cannot be asked.
@@ -96,7 +96,7 @@ class KnownDocuments:
                 self._thread = threading.Thread(target=self._walk, name="known", daemon=True)
                 self._thread.start()
 
-    def _ask(self, ids: Sequence[str]) -> dict[str, Known]:
+    def _ask(self, ids: Sequence[str]) -> dict[str, int]:
         """By id; the answer comes from doc values, no document is read."""
         body: Mapping[str, Any] = {
             "query": {"ids": {"values": list(ids)}},
@@ -107,7 +107,7 @@ class KnownDocuments:
             "sort": ["_doc"],
         }
         hits = search(self._client, self._index, body, timeout_s=_ASK_TIMEOUT_S)["hits"]["hits"]
-        return {hit["_id"]: Known.of_hit(hit) for hit in hits}
+        return {hit["_id"]: mark_of_hit(hit) for hit in hits}
 
     def _walk(self) -> None:
         try:

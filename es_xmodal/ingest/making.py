@@ -9,7 +9,6 @@ from es_xmodal.ingest.assemble import Assembler
 from es_xmodal.ingest.calibrate import Reservoir
 from es_xmodal.ingest.combine import Combiner
 from es_xmodal.ingest.document import as_base64, as_floats
-from es_xmodal.ingest.known import Known
 from es_xmodal.ingest.options import Parts
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.rows import Loader
@@ -24,7 +23,7 @@ def make_loader(
     *,
     combining: Combining,
     placeholders: frozenset[str],
-    known_hashes: Callable[[Sequence[str]], dict[str, Known]] = lambda ids: {},
+    known_marks: Callable[[Sequence[str]], dict[str, int]] = lambda ids: {},
     stored: StoredVectors | None = None,
 ) -> Loader:
     """Return what reads pictures, sees which rows changed, and looks vectors up.
@@ -34,7 +33,7 @@ def make_loader(
         tally: counters and stop watches.
         combining: how the index combines pictures and texts.
         placeholders: content hashes of pictures that show no product.
-        known_hashes: ids -> what the index holds of them; without it, nothing.
+        known_marks: ids -> marks of what the index holds of them; without it, nothing.
         stored: vectors of the index that the rows come from.
     """
     encoder = parts.encoder
@@ -45,7 +44,7 @@ def make_loader(
         store=parts.store,
         pictures=parts.pictures,
         tally=tally,
-        known_hashes=known_hashes,
+        known_marks=known_marks,
         words=ShotWords(parts.ocr, tally) if parts.ocr else None,
         combining=combining,
         videos=Videos(parts.store, parts.videos, max_side=side, prepare=encoder.prepare),

@@ -47,7 +47,7 @@ class Outcome:
 
     def done(self, row: Row | Edit) -> None:
         """The cluster confirmed that it wrote the document."""
-        new = isinstance(row, Row) and row.known_hash is None
+        new = isinstance(row, Row) and row.known is None
         self._tally.add("indexed" if new else "updated")
         self._keep(row)
         self._forget(row)

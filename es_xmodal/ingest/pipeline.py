@@ -162,7 +162,7 @@ class _Run:
             self._tally,
             combining=destination.combining,
             placeholders=self._options.placeholders,
-            known_hashes=destination.known_hashes,
+            known_marks=destination.known_marks,
             stored=self._stored(destination),
         )
         self._embedder = Embedder(parts.encoder, parts.store, loader, self._tally)

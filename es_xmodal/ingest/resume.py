@@ -55,7 +55,7 @@ def completed(
         StoreError: the vector store cannot be used.
         EncoderServiceError: the encoder as a whole is out of order.
     """
-    afresh = replace(loader, known_hashes=lambda ids: {})
+    afresh = replace(loader, known_marks=lambda ids: {})
     products = [one for one in sample if isinstance(one, Product)]
     found: list[Sampled] = []
     for some in batched(iter(products), TOGETHER):

@@ -13,7 +13,7 @@ from es_xmodal.errors import PictureError
 from es_xmodal.index.combining import Combining, text_source
 from es_xmodal.ingest.document import row_hash, text_for_vector
 from es_xmodal.ingest.kept import KeptBytes
-from es_xmodal.ingest.known import Known, known_hash
+from es_xmodal.ingest.known import mark
 from es_xmodal.ingest.report import Tally
 from es_xmodal.ingest.words import ShotWords, Words
 from es_xmodal.media.picture import content_hash, decode_picture
@@ -86,15 +86,23 @@ class Row:
     hash: str
     text: str = ""
     """What is embedded for it in words; known once the row is known to have changed."""
-    known_hash: str | None = None
-    """Hash of the document that the index holds already."""
+    known: int | None = None
+    """Mark of the document that the index holds already."""
     text_vector: Vector | None = None
     text_failure: str | None = None
+    _compared: str = ""
+    """The hash that `unchanged` was last asked of: it is asked often, and the hash changes twice at most."""
+    _same: bool = False
 
     @property
     def unchanged(self) -> bool:
         """Whether the index holds this very document."""
-        return self.known_hash == self.hash
+        if self.known is None:
+            return False
+        if self._compared != self.hash:
+            self._compared = self.hash
+            self._same = self.known == mark(self.hash, self.document)
+        return self._same
 
     @property
     def undecoded(self) -> list[Shot]:
@@ -122,8 +130,8 @@ class Loader:
     store: Keeps[Vector]
     pictures: PictureSource
     tally: Tally
-    known_hashes: Callable[[Sequence[str]], dict[str, Known]]
-    """Ids -> what the index holds of them."""
+    known_marks: Callable[[Sequence[str]], dict[str, int]]
+    """Ids -> marks of what the index holds of them."""
     words: ShotWords | None = None
     """Reads the words on pictures; None: they are not read."""
     combining: Combining = field(default_factory=Combining)
@@ -158,9 +166,9 @@ class Loader:
             found = self.pictures.identify(refs)
             self.tally.add("fetched_pictures", sum(_came(one) for one in found.values()))
             rows = [self._row(product, found) for product in products]
-            known = self.known_hashes([row.product.id for row in rows])
+            known = self.known_marks([row.product.id for row in rows])
             for row in rows:
-                row.known_hash = known_hash(known.get(row.product.id), row.document)
+                row.known = known.get(row.product.id)
             changed = [row for row in rows if not row.unchanged]
             self.look_up(changed)
             if self.stored is not None:

@@ -24,7 +24,6 @@ from es_xmodal.catalog.reader import read_catalog
 from es_xmodal.encoders.base import Encoder
 from es_xmodal.ingest.embed import Embedder
 from es_xmodal.ingest.engine import Engine, LocalEngine
-from es_xmodal.ingest.known import Known
 from es_xmodal.ingest.remote.engine import RemoteEngine, Workers
 from es_xmodal.ingest.remote.package import Again, Answer, Recipe
 from es_xmodal.ingest.remote.worker import Worker
@@ -148,7 +147,7 @@ class Place:
     recipe: Recipe
     tally: Tally
     words: TextStore | None
-    known: dict[str, Known]
+    known: dict[str, int]
 
     def local(self) -> LocalEngine:
         return LocalEngine(self.loader, self.embedder, batch_size=4)
@@ -169,7 +168,7 @@ def place(
     seen_root: Path | None = None,
 ) -> Iterator[Place]:
     """A new store below `home`; workers see the pictures below `seen_root`, if that is another folder."""
-    tally, known, info = Tally(), dict[str, Known](), (encoder or HashEncoder()).info
+    tally, known, info = Tally(), dict[str, int](), (encoder or HashEncoder()).info
     encoder = encoder or HashEncoder()
     with ExitStack() as stack:
         store = stack.enter_context(VectorStore.open(home / "vectors"))
@@ -182,7 +181,7 @@ def place(
             store=store,
             pictures=PictureSource(root, web=web),
             tally=tally,
-            known_hashes=lambda ids: {id_: known[id_] for id_ in ids if id_ in known},
+            known_marks=lambda ids: {id_: known[id_] for id_ in ids if id_ in known},
             words=ShotWords(ocr, tally) if ocr else None,
             videos=videos,
         )

@@ -17,7 +17,7 @@ from es_xmodal.catalog.row import parse_row
 from es_xmodal.catalog.values import FieldProblem
 from es_xmodal.catalog.version import version_of
 from es_xmodal.ingest.edits_missing import Named
-from es_xmodal.ingest.known import EDITED, Known, known_hash
+from es_xmodal.ingest.known import mark, mark_of_hit
 from es_xmodal.ingest.rejects import RejectFile
 
 pytestmark = pytest.mark.unit
@@ -142,11 +142,13 @@ def test_named_ids() -> None:
 
 
 def test_known_documents() -> None:
-    known = Known.of_hit({"_id": "1", "fields": {"row_hash": ["abc"], "price": [2.5], "available": [False]}})
-    assert known_hash(known, {"id": "1", "price": 2.5, "available": False, "url": "x"}) == "abc"
-    assert known_hash(known, {"price": 2.5}) == EDITED
-    assert known_hash(known, {"price": 2.6, "available": False}) == EDITED
-    assert known_hash(None, {}) is None
+    known = mark_of_hit({"_id": "1", "fields": {"row_hash": ["abc"], "price": [2.5], "available": [False]}})
+    assert known == mark("abc", {"id": "1", "price": 2.5, "available": False, "url": "x", "currency": None})
+    assert known != mark("abc", {"price": 2.5})
+    assert known != mark("abc", {"price": 2.6, "available": False})
+    assert known != mark("abd", {"price": 2.5, "available": False})
+    assert mark_of_hit({"_id": "1"}) == mark("", {})
+    assert mark("abc", {"price": 5}) == mark("abc", {"price": 5.0})
 
 
 def test_a_file_of_rejects_goes_only_when_a_run_ends_well(tmp_path: Path) -> None:

@@ -290,7 +290,7 @@ def loader(tmp_path: Path, encoder: HashEncoder, store: VectorStore) -> Loader:
         store=store,
         pictures=PictureSource(tmp_path),
         tally=Tally(),
-        known_hashes=lambda ids: {},
+        known_marks=lambda ids: {},
     )
 
 

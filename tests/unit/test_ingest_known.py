@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_xmodal.errors import ClusterAnswerError
-from es_xmodal.ingest import known_documents, known_table
-from es_xmodal.ingest.known import EDITED, Known, known_hash
+from es_xmodal.ingest import known_documents
+from es_xmodal.ingest.known import EDITED, mark, mark_of_hit
 from es_xmodal.ingest.known_documents import KnownDocuments
 from es_xmodal.ingest.known_table import BYTES_A_DOCUMENT, KnownTable
 
@@ -30,10 +30,6 @@ FIELDS = st.fixed_dictionaries(
         "available": st.booleans(),
     },
 )
-
-
-def is_hash(text: str) -> bool:
-    return len(text) == 32 and set(text) <= set("0123456789abcdef")
 
 
 def as_hit(id_: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,20 +51,10 @@ def test_the_table_says_what_a_hit_says(documents: dict[str, dict[str, Any]], ex
     found = table.find([*documents, "\ud800 not there"])
     assert found.keys() == documents.keys()
     for id_, values in documents.items():
-        whole = Known.of_hit({"fields": as_hit(id_, values)})
-        said = {name: value for name, value in values.items() if name != "row_hash"}
-        kept = known_hash(found[id_], said)
-        # What is no hash equals no row's, whichever way it is told.
-        assert kept == (known_hash(whole, said) if is_hash(values["row_hash"]) else EDITED)
-        assert known_hash(found[id_], {**said, "price": 12.5e9}) == EDITED
-
-
-def test_more_currencies_than_there_are_count_as_edited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_table, "_MAX_CURRENCIES", 2)
-    table = table_of([as_hit(str(n), {"row_hash": HASH, "currency": f"C{n}"}) for n in range(5)])
-    known = table.find([str(n) for n in range(5)])
-    said = [known_hash(known[str(n)], {"currency": f"C{n}"}) for n in range(5)]
-    assert said == [HASH, HASH, EDITED, EDITED, EDITED]
+        assert found[id_] == mark_of_hit({"fields": as_hit(id_, values)}) == mark(values["row_hash"], values)
+        assert found[id_] != mark(values["row_hash"], {**values, "price": 12.5e9})
+        assert found[id_] != mark(values["row_hash"], {**values, "currency": "four"})
+        assert found[id_] != mark("f" * 31, values)
 
 
 def test_a_document_takes_what_the_page_says() -> None:
@@ -136,7 +122,7 @@ def test_few_rows_of_a_large_index_and_an_index_beyond_the_bound_are_asked_by_id
     monkeypatch.setattr(known_documents, "MAX_DOCUMENTS", 9)
     known = larger.known(monkeypatch)
     for _ in range(20):
-        assert known.of(["p1"])["p1"].edited == {"price": 1.0}
+        assert known.of(["p1"]) == {"p1": mark(HASH, {"price": 1.0})}
     assert (large.pages, larger.pages, larger.asked) == (0, 0, [1] * 20)
 
 
@@ -153,7 +139,7 @@ def test_a_walk_that_fails_leaves_the_asking_by_id(monkeypatch: pytest.MonkeyPat
     assert known.of(["p1"])
     assert tried.wait(10)
     assert index.closed.wait(10)
-    assert known.of(["p2"])["p2"] == Known(hash=HASH, edited={"price": 2.0})
+    assert known.of(["p2"]) == {"p2": mark(HASH, {"price": 2.0})}
     assert not known.walked
 
 

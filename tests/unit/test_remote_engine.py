@@ -16,7 +16,7 @@ from PIL import Image
 from es_xmodal.catalog.product import Product
 from es_xmodal.encoders.base import Encoder
 from es_xmodal.errors import EncoderError, EncoderServiceError
-from es_xmodal.ingest.known import Known
+from es_xmodal.ingest.known import mark
 from es_xmodal.ingest.remote import engine as engine_module
 from es_xmodal.ingest.remote.package import Again, Piece
 from es_xmodal.ingest.remote.worker import Worker, failure
@@ -98,9 +98,8 @@ def test_unchanged_rows_are_sent_nowhere(tmp_path: Path, root: Path) -> None:
     with place(tmp_path / "store", root) as one:
         hashes = {row["id"]: row["hash"] for row in outcome(one, one.local(), products)}
     with place(tmp_path / "other", root) as two:
-        edited = {"price": 0.0}
         for product in products:
-            two.known[product.id] = Known(hash=hashes[product.id], edited={**edited, "price": product.price})
+            two.known[product.id] = mark(hashes[product.id], {"price": product.price})
         workers = Threads(two.recipe)
         found = outcome(two, two.remote(workers), products)
     assert [row["unchanged"] for row in found] == [True] * 12

@@ -112,7 +112,7 @@ class Worker:
             store=vectors,
             pictures=self._pictures,
             tally=tally,
-            known_hashes=lambda ids: {},
+            known_marks=lambda ids: {},
             words=ShotWords(OcrParts(reader=reader, store=words), tally) if reader else None,
             combining=recipe.combining,
             videos=Videos(vectors, recipe.videos, max_side=side, prepare=encoder.prepare),
