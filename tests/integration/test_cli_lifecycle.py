@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,10 @@ def test_rebuild_needs_no_catalogue_and_encodes_nothing_again(few: Cli) -> None:
 
 
 def test_a_version_of_another_encoder_is_compared_and_gets_what_was_written_since(
-    few: Cli, monkeypatch: pytest.MonkeyPatch
+    few: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A store of its own: the one that is shared knows these titles from the run on the other server.
+    few = replace(few, variables={**few.variables, "ES_XMODAL_DATA_DIR": str(tmp_path / "store")})
     made = HashEncoder()
     monkeypatch.setitem(registry._LOADERS, "hash", lambda argument, options: made)
     report = few.json("index", "rebuild", "--encoder", "hash", "--no-swap")
