@@ -26,6 +26,7 @@ from es_xmodal.query.console import msearch_lines
 from es_xmodal.query.plan import Request
 from es_xmodal.server.batching import BatchingEncoder
 from es_xmodal.server.factory import create_app
+from es_xmodal.server.listener import address_of, listen
 from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.options import ServerOptions
 from es_xmodal.settings import load_settings
@@ -199,10 +200,9 @@ def main(url: str, batching: bool) -> None:
         index=INDEX,
         around_encoder=lambda one: BatchingEncoder(one, wait_ms=options.batch_wait_ms) if batching else one,
     )
-    config = uvicorn.Config(create_app(shop, options, metrics), port=0, access_log=False, log_level="warning")
-    listener = config.bind_socket()
-    listener.listen(1024)
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(create_app(shop, options, metrics), access_log=False, log_level="warning")
+    listener = listen("127.0.0.1", 0)
+    print(f"http://{address_of(listener)}", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
 
 

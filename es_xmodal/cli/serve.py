@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import webbrowser
@@ -63,15 +62,17 @@ def serve(
         raise MissingExtraError("the service", extra="server") from None
     del fastapi, prometheus_client, python_multipart
     options = server_options(asked, os.environ)
+    from es_xmodal.server.listener import address_of, listen
     from es_xmodal.server.run import start
     from es_xmodal.server.traces import exporting
 
     settings = settings_for(url, profile=profile)
     _log_to_stderr(logging.WARNING if quiet else logging.INFO)
-    with _told_to_end(), contextlib.closing(_listen(options.host, options.port)) as listener:
-        click.echo(f"http://{_shown(listener)} serves the index {index}", err=True)
+    with _told_to_end(), contextlib.closing(listen(options.host, options.port)) as listener:
+        address = f"http://{address_of(listener)}"
+        click.echo(f"{address} serves the index {index}", err=True)
         if shown and _has_display():
-            _open_browser(f"http://{_shown(listener)}/")
+            _open_browser(f"{address}/")
         with exporting(os.environ):
             uvicorn.Server(start(options, settings, index=index, encoder=encoder)).run(sockets=[listener])
     return 0
@@ -149,25 +150,3 @@ def _read(name: str, text: str, default: Any) -> Any:
         return type(default)(text)
     except (ValueError, KeyError):
         raise SettingsError(f"{PREFIX}{name.upper()}: {text!r} is no such value") from None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind first, so that a port in use is one clear line and the real port can be said."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", hint="choose another --port"
-        ) from None
-    logging.getLogger(__name__).info("listening on %s", _shown(listener))
-    return listener
-
-
-def _shown(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

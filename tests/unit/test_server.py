@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
+import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from es_xmodal.errors import (
 from es_xmodal.server import run as run_module
 from es_xmodal.server.batching import BatchingEncoder
 from es_xmodal.server.gate import Gate, RateLimit
+from es_xmodal.server.listener import listen
 from es_xmodal.server.metrics import Metrics
 from es_xmodal.server.options import ServerOptions, parse_keys, role_of
 from es_xmodal.server.problems import Problem, problem_of
@@ -43,7 +47,34 @@ pytestmark = pytest.mark.unit
 SEARCH, ADMIN = "s" * 20, "a" * 20
 
 
-# --- the command ---
+# --- the socket and the command ---
+
+
+def test_an_answer_is_sent_at_once() -> None:
+    """With Nagle's algorithm on, a body is held back until the caller's system acknowledges the head."""
+    nodelay: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = writer.get_extra_info("socket")
+        nodelay.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+        await writer.wait_closed()
+
+    async def call(listener: socket.socket) -> None:
+        async with await asyncio.start_server(answer, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+    with closing(listen("127.0.0.1", 0)) as listener:
+        asyncio.run(call(listener))
+    assert len(nodelay) == 1 and nodelay[0] != 0
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with closing(listen("127.0.0.1", 0)) as listener, pytest.raises(SettingsError, match="cannot listen on"):
+        listen("127.0.0.1", listener.getsockname()[1])
 
 
 @pytest.mark.parametrize(("display", "opened"), [("", False), (":0", True)])
