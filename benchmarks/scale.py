@@ -52,6 +52,8 @@ def scale_rows(url: str, folder: Path, *, small: int, large: int) -> list[Row]:
         small: rows of the smaller one.
         large: rows of the larger one.
     """
+    with parts_for(url, folder) as parts:
+        _drop(parts)  # what an interrupted run left would be gone on with
     costs = {
         rows: {phase: _measured(url, folder, rows, phase) for phase in PHASES} for rows in (small, large)
     }
