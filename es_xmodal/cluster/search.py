@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from elasticsearch import Elasticsearch
 
@@ -14,6 +15,7 @@ from es_xmodal.errors import ClusterAnswerError, PartialAnswerError
 _GONE = ("search_context_missing_exception", "no_shard_available_action_exception")
 MARGIN_S = 2.0
 """How much longer than the server the client waits, so that it hears the server's own `timed_out`."""
+_WAITING: Final[WeakKeyDictionary[Elasticsearch, dict[float, Elasticsearch]]] = WeakKeyDictionary()
 
 
 def msearch(
@@ -47,8 +49,7 @@ def msearch(
     for body in bodies:
         lines += [header, {"timeout": _milliseconds(timeout_s), **body}]
     with cluster_errors(client, _doing(index)):
-        waiting = client.options(request_timeout=timeout_s + MARGIN_S)
-        answers = waiting.msearch(searches=lines).body["responses"]
+        answers = _waiting(client, timeout_s).msearch(searches=lines).body["responses"]
     if len(answers) != len(bodies):
         raise ClusterAnswerError(f"{_doing(index)}: {len(bodies)} searches, {len(answers)} answers")
     for answer in answers:
@@ -83,7 +84,7 @@ def search(
     path = f"/{quote(index, safe=',')}/_search" if index else "/_search"
     with cluster_errors(client, _doing(index)):
         # The generic call takes any body; the generated `search` knows only the fields of its own version.
-        answer = client.options(request_timeout=timeout_s + MARGIN_S).perform_request(
+        answer = _waiting(client, timeout_s).perform_request(
             "POST",
             path,
             params=dict(params or {}),
@@ -187,6 +188,14 @@ def check_answer(answer: Mapping[str, Any], *, index: str | None) -> None:
             f"{_doing(index)}: the search ran out of time, so hits would be missing",
             hint="allow more seconds with ES_XMODAL_TIMEOUT_S",
         )
+
+
+def _waiting(client: Elasticsearch, timeout_s: float) -> Elasticsearch:
+    """The client that waits so long; kept, since `options` makes its forty namespaces anew for each call."""
+    found = _WAITING.setdefault(client, {})
+    if timeout_s not in found:
+        found[timeout_s] = client.options(request_timeout=timeout_s + MARGIN_S)
+    return found[timeout_s]
 
 
 def _doing(index: str | None) -> str:
