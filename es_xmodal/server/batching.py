@@ -1,7 +1,7 @@
 """Queries that come at the same time go through the encoder together.
 
-The first one waits a very short time for others. While a batch is in the model, the next one gathers by
-itself, so that under load nobody waits for the clock.
+While a batch is in the model, the next one gathers by itself. Where batches came to more than one lately,
+the first call of the next one waits a very short time for others, too; a caller that is alone never waits.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class BatchingEncoder(Encoder):
 
     Args:
         encoder: does the work; closed with this one.
-        wait_ms: how long the first call of a batch waits for others.
+        wait_ms: how long the first call of a batch waits for others, where the batch before had several.
         on_batch: told about each batch.
     """
 
@@ -54,6 +54,7 @@ class BatchingEncoder(Encoder):
         self._wait_s = wait_ms / 1000
         self._on_batch = on_batch
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._in_company = False
         self._closed = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="encode", daemon=True)
@@ -110,7 +111,7 @@ class BatchingEncoder(Encoder):
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         """The jobs of one batch, and whether the end was among them."""
         jobs, size = [first], len(first.items)
-        deadline = time.monotonic() + self._wait_s
+        deadline = time.monotonic() + (self._wait_s if self._in_company else 0.0)
         while size < self.batch_size:
             try:
                 job = self._jobs.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -120,6 +121,7 @@ class BatchingEncoder(Encoder):
                 return jobs, True
             jobs.append(job)
             size += len(job.items)
+        self._in_company = len(jobs) > 1
         return jobs, False
 
     def _answer(self, jobs: Sequence[_Job]) -> None:

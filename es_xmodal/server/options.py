@@ -37,7 +37,7 @@ class ServerOptions:
         rate_per_s: requests a second of one caller, on average; 0: no limit.
         burst: requests that one caller may send at once.
         batch_wait_ms: how long the first of several concurrent texts or pictures waits for others, so that
-            the encoder gets them together; 0: it does not wait.
+            the encoder gets them together, where some came together lately; 0: it does not wait.
         log_queries: write the words of queries to the log.
         images_root: folder of the products' pictures, for small ones of them; empty: none are given.
     """

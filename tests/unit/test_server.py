@@ -336,6 +336,26 @@ def test_texts_that_come_together_are_encoded_together_and_go_to_whom_they_belon
     assert slow.closed
 
 
+def test_only_who_had_company_lately_waits_for_others() -> None:
+    slow, sizes = Slow(), []
+    hours = 1e7
+    batching = BatchingEncoder(slow, wait_ms=hours, on_batch=lambda kind, size: sizes.append(size))
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(batching.encode_texts, ["alone"])
+        assert slow.begun.wait(60)
+        later = [pool.submit(batching.encode_texts, [f"text {n}"]) for n in range(2)]
+        while batching._jobs.qsize() < 2:
+            pass
+        slow.go.set()
+        for one in (first, *later):
+            assert one.result(60)["text"].shape == (1, 24)
+        halves = [pool.submit(batching.encode_texts, [f"{n} {half}" for n in range(4)]) for half in "ab"]
+        for one in halves:  # the one that came first waited until the batch was full
+            assert one.result(60)["text"].shape == (4, 24)
+    assert sizes == [1, 2, 8]
+    batching.close()
+
+
 def test_one_bad_text_costs_only_its_own_caller() -> None:
     slow = Slow()
     batching = BatchingEncoder(slow, wait_ms=0)
