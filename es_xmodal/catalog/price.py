@@ -42,7 +42,8 @@ def parse_price(text: str) -> tuple[float, str | None] | None:
         text: one amount, with or without a sign or a three-letter code of a currency.
 
     Returns:
-        The amount, which may be negative, and the currency if one is written; None if this is no price.
+        The amount, which may be negative, or infinite where no float is as large, and the currency if one is
+        written; None if this is no price.
     """
     text = unicodedata.normalize("NFKC", text).replace("−", "-").replace("’", "'").strip()
     text = " ".join(text.split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from es_xmodal.catalog.price import parse_price
 from es_xmodal.catalog.product import Product, Reject
 from es_xmodal.catalog.row import parse_row
 from es_xmodal.catalog.seen import SeenTexts
+from es_xmodal.catalog.values import FieldProblem, price
 
 pytestmark = pytest.mark.unit
 
@@ -216,6 +218,7 @@ def test_a_missing_title_names_the_map() -> None:
         ("-$3", (-3.0, "USD")),
         (".5", (0.5, None)),
         ("1e3", (1000.0, None)),
+        ("1e310", (math.inf, None)),
         ("", None),
         ("free", None),
         ("10-20", None),
@@ -233,7 +236,10 @@ def test_prices_as_people_write_them(text: str, expected: tuple[float, str | Non
 @given(st.text("0123456789.,' -€$¥keurRs", max_size=12))
 def test_any_price_text_is_a_price_or_none(text: str) -> None:
     parsed = parse_price(text)
-    assert parsed is None or math.isfinite(parsed[0])
+    assert parsed is None or not math.isnan(parsed[0])
+    with suppress(FieldProblem):
+        found, _ = price(text)
+        assert found is None or (math.isfinite(found) and found >= 0)
 
 
 def test_document_has_the_fields_of_the_mapping() -> None:
@@ -402,6 +408,7 @@ def test_a_reject_line_is_legal_json_that_is_safe_to_look_at() -> None:
 def test_seen_texts_are_a_set(items: list[str]) -> None:
     seen, expected = SeenTexts(), set[str]()
     for item in items:
+        assert (item in seen) == (item in expected)
         assert seen.add(item) == (item not in expected)
         expected.add(item)
     assert len(seen) == len(expected)
