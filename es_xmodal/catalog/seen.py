@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 _MASK: Final = (1 << 64) - 1
 _WIDE: Final = sys.hash_info.width >= 64
@@ -24,6 +24,13 @@ def text_hash(text: str) -> int:
     if _WIDE:
         return hash(text) & _MASK
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+class GrowingSet(Protocol):
+    """What tells whether a text is new."""
+
+    def add(self, text: str) -> bool:
+        """Remember a text; True if it is new, False if it was there."""
 
 
 class SeenTexts:
@@ -47,8 +54,12 @@ class SeenTexts:
         Returns:
             True if it is new, False if it was there.
         """
-        value = text_hash(text) or 1  # 0 marks a free slot
+        value = _key(text)
         return self._parts[value % _PARTS].add(value)
+
+    def __contains__(self, text: str) -> bool:
+        value = _key(text)
+        return value in self._parts[value % _PARTS]
 
     def __len__(self) -> int:
         return sum(part.count for part in self._parts)
@@ -69,6 +80,9 @@ class _Part:
             self._grow()
         return True
 
+    def __contains__(self, value: int) -> bool:
+        return self._slots[_place(self._slots, value)] == value
+
     def _grow(self) -> None:
         slots = _free(2 * len(self._slots))
         for value in self._slots:
@@ -82,11 +96,21 @@ def _free(count: int) -> array[int]:
 
 
 def _insert(slots: array[int], value: int) -> bool:
-    mask = len(slots) - 1
-    at = value // _PARTS & mask
-    while slots[at]:
-        if slots[at] == value:
-            return False
-        at = (at + 1) & mask
+    at = _place(slots, value)
+    if slots[at]:
+        return False
     slots[at] = value
     return True
+
+
+def _place(slots: array[int], value: int) -> int:
+    """Where it is, or the free slot where it belongs."""
+    mask = len(slots) - 1
+    at = value // _PARTS & mask
+    while slots[at] not in (0, value):
+        at = (at + 1) & mask
+    return at
+
+
+def _key(text: str) -> int:
+    return text_hash(text) or 1  # 0 marks a free slot

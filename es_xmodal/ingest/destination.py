@@ -67,10 +67,12 @@ class Destination(ABC):
     """What was written to that one meanwhile, and was brought over."""
     door: Door | None = None
     """Lets a writer follow the alias when the version that serves is swapped."""
+    holds: KnownDocuments | None = None
+    """What the index that is written has already; None: it is new."""
 
-    @abstractmethod
     def known_marks(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the marks of the documents that are there already, see `es_xmodal.ingest.known`."""
+        return self.holds.of(ids) if self.holds else {}
 
     @abstractmethod
     def finish(
@@ -81,8 +83,10 @@ class Destination(ABC):
     def heartbeat(self) -> None:  # noqa: B027 - only a build has anybody to tell
         """Say that the writer lives."""
 
-    def end(self) -> None:  # noqa: B027 - only a build holds anything
-        """Called last, whatever happened."""
+    def end(self) -> None:
+        """Let go of everything; called last, whatever happened."""
+        if self.holds:
+            self.holds.close()
 
 
 def open_destination(parts: Parts, options: IngestOptions) -> Destination:
@@ -196,11 +200,8 @@ class NewVersion(Destination):
                 raise
         self.alias = self._build.writer
         self.taken_over = self._build.index if self._build.taken_over else None
-        self._left = _documents(parts, self.taken_over) if self.taken_over else None
-
-    def known_marks(self, ids: Sequence[str]) -> dict[str, int]:
-        """Nothing is there, but for what a dead run left: that was confirmed, and is not sent again."""
-        return self._left.of(ids) if self._left else {}
+        # What a dead run left was confirmed, and is not sent again.
+        self.holds = _documents(parts, self.taken_over) if self.taken_over else None
 
     def heartbeat(self) -> None:
         """Keep the lease of the build."""
@@ -281,9 +282,8 @@ class NewVersion(Destination):
         return Follower(self._client, self._build.index, follows, bringer, known=self._known)
 
     def end(self) -> None:
-        """Let go of the build."""
-        if self._left:
-            self._left.close()
+        """Let go of the build, too."""
+        super().end()
         self._build.end()
 
 
@@ -301,11 +301,7 @@ class Serving(Destination):
         self.combining = target.meta.combining
         if options.replicas is not None:
             set_replicas(client, target.index, options.replicas)
-        self._known = _documents(parts, target.index)
-
-    def known_marks(self, ids: Sequence[str]) -> dict[str, int]:
-        """See `KnownDocuments`."""
-        return self._known.of(ids)
+        self.holds = _documents(parts, target.index)
 
     def finish(
         self, tally: Tally, sample: Sequence[Sampled], embedder: Embedder, rejects: RejectFile
@@ -314,10 +310,6 @@ class Serving(Destination):
         with cluster_errors(self._client, f"refreshing {self.index}"):
             self._client.indices.refresh(index=self.index)
         return Finished(index=self.index, replaced=None, dropped=())
-
-    def end(self) -> None:
-        """Let go of the index."""
-        self._known.close()
 
 
 def _documents(parts: Parts, index: str) -> KnownDocuments:

@@ -82,6 +82,18 @@ class KnownDocuments:
         self._note(len(ids))
         return self._ask(ids)
 
+    def name(self, id_: str) -> bool | None:
+        """Note that the catalogue names a product.
+
+        Args:
+            id_: of the product.
+
+        Returns:
+            True the first time, False from then on; None where the index lacks it or is not walked yet.
+        """
+        table = self._table
+        return None if table is None else table.name(id_)
+
     def close(self) -> None:
         """End the walk, if it is still going on."""
         self._stop.set()

@@ -1,4 +1,4 @@
-"""What the index holds of all its products, in 16 bytes for each."""
+"""What the index holds of all its products, in 16 bytes and a bit for each."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class KnownTable:
         self._keys = np.zeros(max(documents, 1), np.uint64)
         self._marks = np.zeros(len(self._keys), np.uint64)
         self._count = 0
+        self._named = bytearray()
 
     def __len__(self) -> int:
         return self._count
@@ -51,6 +52,7 @@ class KnownTable:
         order = np.argsort(self._keys[: self._count])
         self._keys = self._keys[order]
         self._marks = self._marks[order]
+        self._named = bytearray(self._count // 8 + 1)
 
     def find(self, ids: Sequence[str]) -> dict[str, int]:
         """Look up documents.
@@ -68,6 +70,24 @@ class KnownTable:
         there = np.flatnonzero(self._keys[places] == asked)
         marks = self._marks[places[there]]
         return {ids[at]: found for at, found in zip(there.tolist(), marks.tolist(), strict=True)}
+
+    def name(self, id_: str) -> bool | None:
+        """Note that the catalogue names a product.
+
+        Args:
+            id_: of the product.
+
+        Returns:
+            True the first time, False from then on; None where there is no such document.
+        """
+        key = np.uint64(text_hash(id_))
+        place = int(self._keys.searchsorted(key))
+        if place >= self._count or self._keys[place] != key:
+            return None
+        byte, bit = place >> 3, 1 << (place & 7)
+        first = not self._named[byte] & bit
+        self._named[byte] |= bit
+        return first
 
     def _grow(self, least: int) -> None:
         more = max(least, len(self._keys) + len(self._keys) // 8) - len(self._keys)

@@ -26,6 +26,7 @@ from es_xmodal.ingest.engine import Engine, LocalEngine
 from es_xmodal.ingest.from_index import rows_of_index
 from es_xmodal.ingest.garbage import RARE_COLLECTIONS
 from es_xmodal.ingest.making import make_assembler, make_loader
+from es_xmodal.ingest.named_ids import NamedIds
 from es_xmodal.ingest.options import IngestOptions, Parts
 from es_xmodal.ingest.outcome import Outcome
 from es_xmodal.ingest.rejects import RejectFile
@@ -100,6 +101,7 @@ class _Run:
         self._shared = SharedPictures()
         self._named = Named() if options.delete_missing else None
         self._not_deleted: str | None = None
+        self._ids = NamedIds()
 
     def run(self) -> IngestReport:
         start = time.perf_counter()
@@ -107,6 +109,7 @@ class _Run:
         # First the file, then the cluster: a wrong path must not leave a half-built index behind.
         source = None if options.from_index else self._open_source()
         destination = open_destination(parts, options)
+        self._ids.holds = destination.holds
         self._source = source or rows_of_index(parts.client, destination.followed or "")
         try:
             with RejectFile(options.rejects_path, again=self._is_fed_back()) as rejects:
@@ -149,7 +152,9 @@ class _Run:
         options = self._options
         if options.update:
             return read_edits(options.catalog, renames=options.renames)
-        return read_catalog(options.catalog, renames=options.renames, version_field=options.version_field)
+        return read_catalog(
+            options.catalog, renames=options.renames, version_field=options.version_field, ids=self._ids
+        )
 
     def _is_fed_back(self) -> bool:
         catalog, rejects = self._options.catalog, self._options.rejects_path

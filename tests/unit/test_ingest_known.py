@@ -17,6 +17,7 @@ from es_xmodal.ingest import known_documents
 from es_xmodal.ingest.known import EDITED, mark, mark_of_hit
 from es_xmodal.ingest.known_documents import KnownDocuments
 from es_xmodal.ingest.known_table import BYTES_A_DOCUMENT, KnownTable
+from es_xmodal.ingest.named_ids import NamedIds
 
 pytestmark = pytest.mark.unit
 
@@ -57,11 +58,31 @@ def test_the_table_says_what_a_hit_says(documents: dict[str, dict[str, Any]], ex
         assert found[id_] != mark("f" * 31, values)
 
 
+@given(
+    st.lists(st.text("abc", max_size=2), max_size=30),
+    st.sets(st.text("abc", max_size=2), max_size=12),
+    st.integers(0, 30),
+)
+def test_ids_are_a_set_whenever_the_index_is_walked(items: list[str], there: set[str], walked: int) -> None:
+    known = KnownDocuments(None, "shop-v0001", len(there))  # type: ignore[arg-type]
+    ids, expected = NamedIds(), set[str]()
+    ids.holds = known
+    for nth, item in enumerate(items):
+        if nth == walked:
+            known._table = table_of([as_hit(id_, {"row_hash": HASH}) for id_ in sorted(there)])
+        assert ids.add(item) == (item not in expected)
+        expected.add(item)
+    early = set(items[:walked])
+    assert len(ids._others) == len(early | (expected - there))  # the others cost a bit
+
+
 def test_a_document_takes_what_the_page_says() -> None:
     count = 20_000
     table = table_of([as_hit(str(n), {"row_hash": HASH, "price": 1.0}) for n in range(count)])
     arrays = [value for value in vars(table).values() if isinstance(value, np.ndarray)]
     assert sum(one.nbytes for one in arrays) == BYTES_A_DOCUMENT * count
+    (bits,) = [value for value in vars(table).values() if isinstance(value, bytearray)]
+    assert len(bits) == count // 8 + 1
 
 
 class Index:
