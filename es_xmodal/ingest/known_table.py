@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from es_xmodal.catalog.seen import text_hash
 from es_xmodal.ingest.known import mark_of_hit
 
+Words: TypeAlias = NDArray[np.uint64]
+
 BYTES_A_DOCUMENT: Final = 16
+_PARTS: Final = 16
 
 
 class KnownTable:
@@ -20,18 +25,18 @@ class KnownTable:
     probability of one in a million, a product is compared with the other's document, differs from it (the
     row's hash holds the id), and is written once more than needed.
 
+    The hashes lie in parts, which are sorted and grown one after the other: what is there twice meanwhile is
+    a part only.
+
     Args:
         documents: how many are expected; there may be more or fewer.
     """
 
     def __init__(self, documents: int) -> None:
-        self._keys = np.zeros(max(documents, 1), np.uint64)
-        self._marks = np.zeros(len(self._keys), np.uint64)
-        self._count = 0
-        self._named = bytearray()
+        self._parts = [_Part(documents // _PARTS) for _ in range(_PARTS)]
 
     def __len__(self) -> int:
-        return self._count
+        return sum(part.count for part in self._parts)
 
     def add(self, pages: Sequence[Mapping[str, Any]]) -> None:
         """Take documents.
@@ -39,20 +44,17 @@ class KnownTable:
         Args:
             pages: the `fields` of hits: `id`, `row_hash` and those of `COMPARED`, each a list.
         """
-        end = self._count + len(pages)
-        if end > len(self._keys):
-            self._grow(end)
-        place = slice(self._count, end)
-        self._keys[place] = [text_hash(fields["id"][0]) for fields in pages]
-        self._marks[place] = [mark_of_hit({"fields": fields}) for fields in pages]
-        self._count = end
+        keys = np.array([text_hash(fields["id"][0]) for fields in pages], np.uint64)
+        marks = np.array([mark_of_hit({"fields": fields}) for fields in pages], np.uint64)
+        owners = keys % np.uint64(_PARTS)
+        for number, part in enumerate(self._parts):
+            own = owners == number
+            part.add(keys[own], marks[own])
 
     def close(self) -> None:
         """Called when every document was added."""
-        order = np.argsort(self._keys[: self._count])
-        self._keys = self._keys[order]
-        self._marks = self._marks[order]
-        self._named = bytearray(self._count // 8 + 1)
+        for part in self._parts:
+            part.close()
 
     def find(self, ids: Sequence[str]) -> dict[str, int]:
         """Look up documents.
@@ -63,13 +65,8 @@ class KnownTable:
         Returns:
             The marks of those that there are.
         """
-        if not self._count or not ids:
-            return {}
-        asked = np.array([text_hash(one) for one in ids], np.uint64)
-        places = np.searchsorted(self._keys, asked).clip(max=self._count - 1)
-        there = np.flatnonzero(self._keys[places] == asked)
-        marks = self._marks[places[there]]
-        return {ids[at]: found for at, found in zip(there.tolist(), marks.tolist(), strict=True)}
+        marks = ((one, self._part(key).find(key)) for one in ids for key in (text_hash(one),))
+        return {one: found for one, found in marks if found is not None}
 
     def name(self, id_: str) -> bool | None:
         """Note that the catalogue names a product.
@@ -80,16 +77,59 @@ class KnownTable:
         Returns:
             True the first time, False from then on; None where there is no such document.
         """
-        key = np.uint64(text_hash(id_))
-        place = int(self._keys.searchsorted(key))
-        if place >= self._count or self._keys[place] != key:
+        key = text_hash(id_)
+        return self._part(key).name(key)
+
+    def _part(self, key: int) -> _Part:
+        return self._parts[key % _PARTS]
+
+
+class _Part:
+    """The documents whose hashes leave the same remainder."""
+
+    def __init__(self, expected: int) -> None:
+        self._keys = np.empty(expected, np.uint64)
+        self._marks = np.empty(expected, np.uint64)
+        self._key_at, self._mark_at = self._keys.data, self._marks.data
+        self._named = bytearray()
+        self.count = 0
+
+    def add(self, keys: Words, marks: Words) -> None:
+        end = self.count + len(keys)
+        if end > len(self._keys):
+            size = end + end // 32  # hashes spread evenly, so that little is lacking
+            self._keys, self._marks = (_resized(one, size) for one in (self._keys, self._marks))
+        self._keys[self.count : end] = keys
+        self._marks[self.count : end] = marks
+        self.count = end
+
+    def close(self) -> None:
+        order = np.argsort(self._keys[: self.count])
+        self._keys = self._keys[order]
+        self._marks = self._marks[order]
+        self._named = bytearray(self.count // 8 + 1)
+        # Single numbers come out of these in half the time.
+        self._key_at, self._mark_at = self._keys.data, self._marks.data
+
+    def find(self, key: int) -> int | None:
+        place = self._place(key)
+        return None if place is None else int(self._mark_at[place])
+
+    def name(self, key: int) -> bool | None:
+        place = self._place(key)
+        if place is None:
             return None
         byte, bit = place >> 3, 1 << (place & 7)
         first = not self._named[byte] & bit
         self._named[byte] |= bit
         return first
 
-    def _grow(self, least: int) -> None:
-        more = max(least, len(self._keys) + len(self._keys) // 8) - len(self._keys)
-        self._keys = np.concatenate([self._keys, np.zeros(more, np.uint64)])
-        self._marks = np.concatenate([self._marks, np.zeros(more, np.uint64)])
+    def _place(self, key: int) -> int | None:
+        place = bisect_left(self._key_at, key)
+        return place if place < self.count and self._key_at[place] == key else None
+
+
+def _resized(array: Words, size: int) -> Words:
+    found = np.empty(size, array.dtype)
+    found[: len(array)] = array
+    return found
