@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from es_xmodal.catalog.images import primary_image
@@ -98,11 +99,11 @@ def _found(answer: Answer) -> Found:
     rows = hits["hits"]
     total = hits.get("total") or {"value": len(rows), "relation": "eq"}
     return Found(
-        ids=tuple(row["_id"] for row in rows),
+        ids=tuple(map(itemgetter("_id"), rows)),
         top=float(rows[0]["_score"]) if rows else None,
         total=total["value"],
         at_least=total["relation"] == "gte",
-        scores=tuple(float(row["_score"]) for row in rows),
+        scores=tuple(map(float, map(itemgetter("_score"), rows))),
     )
 
 

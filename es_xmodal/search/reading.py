@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -87,7 +88,7 @@ class Reading:
 
     def _check(self, answer: Mapping[str, Any]) -> None:
         target = self._target
-        others = {hit["_index"] for hit in answer["hits"]["hits"]} - {target.index}
+        others = set(map(itemgetter("_index"), answer["hits"]["hits"])) - {target.index}
         if others:
             raise AliasMovedError(f"alias {target.alias} moved from {target.index} to {min(others)}")
         # The server may name it anew with each answer.

@@ -1,7 +1,7 @@
 """Spans for OpenTelemetry: where a search spends its time, inside the shop's own traces.
 
 Nothing is imported before a span is asked for, and nothing is done where `opentelemetry-api` is not
-installed. Where it is, and no SDK listens, a span costs some microseconds. No span holds a word of a query.
+installed, or no SDK listens. No span holds a word of a query.
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ from typing import Any
 from es_xmodal._version import __version__
 
 
-@cache
 def tracer() -> Any:
-    """Return this package's tracer; None where there is no OpenTelemetry."""
+    """Return this package's tracer; None where there is no OpenTelemetry, or nobody listens so far."""
+    api, own = _imported()
+    if api is None or isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):
+        return None
+    return own
+
+
+@cache
+def _imported() -> tuple[Any, Any]:
+    """The API, and a tracer of whichever provider there will be."""
     try:
         from opentelemetry import trace
     except ImportError:
-        return None
-    return trace.get_tracer("es_xmodal", __version__)
+        return None, None
+    return trace, trace.get_tracer("es_xmodal", __version__)
 
 
 @contextmanager
