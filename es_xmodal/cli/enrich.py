@@ -194,7 +194,7 @@ def _print_report(report: EnrichReport) -> None:
     out.print(counts_table(report.counts, always=("read", "indexed", "rejected")))
     done = f"{report.enriched:,} of {report.documents:,} documents enriched"
     out.print(f"{report.index}: {done} ({report.seconds:.1f} s)")
-    out.print("read as: " + ", ".join(f"{part}={path}" for part, path in report.paths.items()))
+    out.print("read as: " + ", ".join(f"{part}={path}" for part, path in sorted(report.paths.items())))
     if report.copied_from:
         _print_copy(report)
     print_shared(report.shared_pictures)

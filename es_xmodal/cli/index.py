@@ -230,5 +230,11 @@ def _table(rows: list[dict[str, Any]], *, nothing: str) -> None:
     for name in rows[0]:
         table.add_column(name, overflow="fold", no_wrap=name == "index")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*map(_cell, row.values()))
     console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return "" if value is None else str(value)

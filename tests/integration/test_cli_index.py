@@ -105,9 +105,8 @@ def test_versions(few: Cli, es_url: str) -> None:
     (row, _) = few.json("index", "list")["indices"]
     assert set(row) == {"alias", "index", "serving", "state", "documents", "created", "encoder", "note"}
     assert (row["alias"], row["state"], row["documents"], row["encoder"]) == (alias, "complete", 1, "mini")
-    table = few.here("index", "list").out
-    assert one in table
-    assert two in table
+    table = few.here("index", "list").out.splitlines()
+    assert ["yes" in line for name in (one, two) for line in table if name in line] == [False, True]
 
     nothing: dict[str, Any] = {"brought": None, "left": 0, "rejects_file": None, "rejects_by_reason": {}}
     assert few.json("index", "rollback") == {"alias": alias, "before": two, "now": one, **nothing}
