@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from es_xmodal.cli.audit_options import AUDIT_OPTIONS, audit_options, audit_wish
 from es_xmodal.cli.common import echo_json, json_option, rename_pair, settings_for, url_option
 from es_xmodal.errors import SettingsError
 
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 )
 @click.option("--swap", is_flag=True, help="INDEX is an alias: it stands for the copy when that is complete.")
 @click.option("--undo", is_flag=True, help="Take back what was written, as far as Elasticsearch allows.")
+@audit_options
 @url_option
 @json_option
 def enrich(url: str | None, encoder: str | None, as_json: bool, undo: bool, **asked: Any) -> int:
@@ -92,7 +94,9 @@ def enrich(url: str | None, encoder: str | None, as_json: bool, undo: bool, **as
     from es_xmodal.enrich.beside import run_beside
     from es_xmodal.enrich.run import run_enrich
 
-    settings = settings_for(url, encoder=encoder, vector_index=asked["vector_index"], ocr=False)
+    settings = settings_for(
+        url, encoder=encoder, vector_index=asked["vector_index"], ocr=False, **audit_wish(asked)
+    )
     options = _options(settings.vector_index, asked)
     with ExitStack() as stack:
         parts = stack.enter_context(ingest_parts(settings, asked["images_root"] or Path()))
@@ -142,6 +146,7 @@ def _undo(url: str | None, as_json: bool, asked: dict[str, Any]) -> int:
         "vector_index": "--vector-index",
         "new": "--to",
         "swap": "--swap",
+        **AUDIT_OPTIONS,
     }
     given = next((option for name, option in idle.items() if asked[name]), None)
     if given:

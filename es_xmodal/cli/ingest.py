@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from es_xmodal.cli.audit_options import audit_options, audit_wish
 from es_xmodal.cli.common import echo_json, index_option, json_option, rename_pair, settings_for, url_option
 from es_xmodal.cli.layout_options import combining_wish, layout_options, placeholder_hash
 from es_xmodal.errors import SettingsError
@@ -54,8 +55,7 @@ _SHOWN = ("indexed", "updated", "unchanged", "rejected", "deleted", "encoded_ima
 @click.option(
     "--version-field", metavar="NAME", help="A number or date in each row; of one id the newest row counts."
 )
-@click.option("--audit-index", metavar="NAME", help="Records the run here. [default: es-xmodal-ingests]")
-@click.option("--no-audit", is_flag=True, help="Do not record the run.")
+@audit_options
 @click.option("--retry", is_flag=True, help="CATALOG is a rejects file; it goes once all rows made it.")
 @click.option(
     "--engine",
@@ -86,8 +86,7 @@ def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
         encoder=encoder,
         vector_index=asked["vector_index"],
         ocr=asked["ocr"],
-        audit=_audit(asked),
-        audit_index=asked["audit_index"],
+        **audit_wish(asked),
     )
     options = _options(settings, asked)
     root = asked["images_root"] or options.catalog.parent
@@ -104,13 +103,6 @@ def ingest(url: str | None, encoder: str | None, as_json: bool, **asked: Any) ->
     else:
         print_report(report)
     return 0 if report.clean else 1
-
-
-def _audit(asked: dict[str, Any]) -> bool | None:
-    """Whether the run is recorded; None: as the settings say."""
-    if asked["no_audit"] and asked["audit_index"]:
-        raise SettingsError("--no-audit and --audit-index exclude each other", hint="give one of them")
-    return False if asked["no_audit"] else (True if asked["audit_index"] else None)
 
 
 def _options(settings: Settings, asked: dict[str, Any]) -> Any:

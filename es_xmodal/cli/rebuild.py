@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from es_xmodal.cli.audit_options import audit_options, audit_wish
 from es_xmodal.cli.common import echo_json, index_option, json_option, settings_for, url_option
 from es_xmodal.cli.layout_options import combining_wish, layout_options, placeholder_hash
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 )
 @layout_options
 @click.option("--no-swap", is_flag=True, help="Let the new version wait for `index swap`.")
+@audit_options
 @url_option
 @json_option
 def rebuild(url: str | None, as_json: bool, **asked: Any) -> int:
@@ -48,6 +50,7 @@ def rebuild(url: str | None, as_json: bool, **asked: Any) -> int:
     from es_xmodal.index.target import load_target
     from es_xmodal.ingest.audited import run_audited
 
+    recorded = audit_wish(asked)
     settings = settings_for(url)
     client = connect(settings)
     try:
@@ -59,6 +62,7 @@ def rebuild(url: str | None, as_json: bool, **asked: Any) -> int:
         encoder=asked["encoder"] or target.meta.encoder.spec,
         ocr=target.meta.ocr is not None if asked["ocr"] is None else asked["ocr"],
         vector_index=asked["vector_index"],
+        **recorded,
     )
     options = _options(settings, target, asked)
     with ExitStack() as stack:

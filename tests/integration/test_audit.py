@@ -18,7 +18,7 @@ from es_xmodal.ingest.audited import run_audited
 from es_xmodal.ingest.pipeline import IngestOptions
 from es_xmodal.ingest.report import COUNTS, IngestReport
 from es_xmodal.settings import load_settings
-from tests.support.cli import SAMPLE, Cli
+from tests.support.cli import SAMPLE, Cli, refused
 from tests.support.encoders import HashEncoder
 from tests.support.ingesting import parts_for, shop_rows, write_rows
 from tests.unit.test_audit import RECORD
@@ -200,3 +200,28 @@ def test_a_read_only_index_costs_a_line_and_not_the_ingest(
     assert cli.json(*arguments, "--no-audit")["audit"] is None
     other = cli.json(*arguments, "--audit-index", f"{audit}-other")["audit"]
     assert other == {"index": f"{audit}-other", "documents": 1, "warning": None}
+
+
+def test_every_command_that_writes_an_index_is_told_where_it_is_recorded(
+    es_url: str, client: Elasticsearch, audit: str, bare_cli: Cli, index_prefix: str
+) -> None:
+    """The variable of the tests records nothing; what stands on the command line counts."""
+    shop, name = f"{index_prefix}shop", f"{index_prefix}one"
+    client.index(index=shop, id="1", document={"name": "Red mug"}, refresh=True)
+    catalog = bare_cli.home / "one.jsonl"
+    catalog.write_text(json.dumps({"id": "1", "title": "Red mug"}) + "\n", encoding="utf-8")
+    commands: tuple[tuple[str | Path, ...], ...] = (
+        ("ingest", catalog, "--index", name),
+        ("index", "rebuild", "--index", name),
+        ("enrich", shop, "--map", "title=name"),
+    )
+    for number, command in enumerate(commands, start=1):
+        written = bare_cli.json(*command, "--audit-index", audit)["audit"]
+        assert (written["index"], written["warning"]) == (audit, None)
+        assert len(runs(client, audit)) == number
+    recording = bare_cli.with_variables(ES_XMODAL_AUDIT="true", ES_XMODAL_AUDIT_INDEX=audit)
+    for command in commands:
+        assert recording.json(*command, "--no-audit")["audit"] is None
+    assert len(runs(client, audit)) == len(commands)
+    for option in (("--no-audit",), ("--audit-index", audit)):
+        refused(bare_cli.here("enrich", shop, "--undo", *option), 2, "--undo and", option[0])
