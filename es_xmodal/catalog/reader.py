@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -34,10 +34,10 @@ class _How:
     """How rows are read."""
 
     renames: Renames
+    ids: GrowingSet
     report_duplicates: bool = True
     partial: bool = False
     version_field: str | None = None
-    ids: GrowingSet = field(default_factory=SeenTexts)
 
 
 def read_catalog(
@@ -92,7 +92,8 @@ def read_edits(path: Path, *, renames: Mapping[str, str] = _NO_RENAMES) -> Itera
         CatalogError: as for `read_catalog`.
         MissingExtraError: Parquet without pyarrow.
     """
-    return _not_empty(_read(Path(path), _How(renames=Renames(renames), partial=True), parse_edit), path)
+    how = _How(renames=Renames(renames), ids=SeenTexts(), partial=True)
+    return _not_empty(_read(Path(path), how, parse_edit), path)
 
 
 def _not_empty(rows: Iterator[_T], path: Path) -> Iterator[_T]:

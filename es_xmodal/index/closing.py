@@ -76,7 +76,7 @@ class Closure:
                 )
                 # Answers when every write that was under way is done.
                 self._client.indices.add_block(index=self.index, block="write")
-        except BaseException:
+        except BaseException:  # also Ctrl-C: leave no writers held back
             self._open()
             raise
         return self

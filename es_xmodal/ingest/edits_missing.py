@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from elasticsearch import Elasticsearch
 from es_xmodal.catalog.deletion import Deletion
 from es_xmodal.catalog.edit import Edit
 from es_xmodal.catalog.product import Product, Reject
+from es_xmodal.catalog.seen import text_hash
 from es_xmodal.cluster.errors import cluster_errors
 from es_xmodal.cluster.search import close_point, open_point, search
 from es_xmodal.errors import ClusterError
@@ -50,7 +50,7 @@ class Named:
 
     def add_id(self, id_: str) -> None:
         """Note an id."""
-        self._hashes.append(_hash(id_))
+        self._hashes.append(text_hash(id_))
 
     def close(self) -> None:
         """Called when every row was noted."""
@@ -61,7 +61,7 @@ class Named:
         """Return for each id whether no row had it."""
         if not len(self._sorted):
             return [True] * len(ids)
-        hashes = np.array([_hash(one) for one in ids], np.uint64)
+        hashes = np.array([text_hash(one) for one in ids], np.uint64)
         places = np.searchsorted(self._sorted, hashes).clip(max=len(self._sorted) - 1)
         return [bool(one) for one in self._sorted[places] != hashes]
 
@@ -138,7 +138,3 @@ class Missing:
         while hits := search(self.client, None, body, timeout_s=_TIMEOUT_S)["hits"]["hits"]:
             yield hits
             body["search_after"] = hits[-1]["sort"]
-
-
-def _hash(id_: str) -> int:
-    return int.from_bytes(blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -14,7 +14,6 @@ from es_xmodal.ingest.known import mark_of_hit
 
 Words: TypeAlias = NDArray[np.uint64]
 
-BYTES_A_DOCUMENT: Final = 16
 _PARTS: Final = 16
 
 
@@ -65,8 +64,7 @@ class KnownTable:
         Returns:
             The marks of those that there are.
         """
-        marks = ((one, self._part(key).find(key)) for one in ids for key in (text_hash(one),))
-        return {one: found for one, found in marks if found is not None}
+        return {one: mark for one in ids if (mark := self._find(text_hash(one))) is not None}
 
     def name(self, id_: str) -> bool | None:
         """Note that the catalogue names a product.
@@ -80,6 +78,9 @@ class KnownTable:
         key = text_hash(id_)
         return self._part(key).name(key)
 
+    def _find(self, key: int) -> int | None:
+        return self._part(key).find(key)
+
     def _part(self, key: int) -> _Part:
         return self._parts[key % _PARTS]
 
@@ -90,7 +91,6 @@ class _Part:
     def __init__(self, expected: int) -> None:
         self._keys = np.empty(expected, np.uint64)
         self._marks = np.empty(expected, np.uint64)
-        self._key_at, self._mark_at = self._keys.data, self._marks.data
         self._named = bytearray()
         self.count = 0
 
@@ -108,12 +108,10 @@ class _Part:
         self._keys = self._keys[order]
         self._marks = self._marks[order]
         self._named = bytearray(self.count // 8 + 1)
-        # Single numbers come out of these in half the time.
-        self._key_at, self._mark_at = self._keys.data, self._marks.data
 
     def find(self, key: int) -> int | None:
         place = self._place(key)
-        return None if place is None else int(self._mark_at[place])
+        return None if place is None else int(self._marks[place])
 
     def name(self, key: int) -> bool | None:
         place = self._place(key)
@@ -125,8 +123,9 @@ class _Part:
         return first
 
     def _place(self, key: int) -> int | None:
-        place = bisect_left(self._key_at, key)
-        return place if place < self.count and self._key_at[place] == key else None
+        keys = self._keys.data  # a single number comes out of it in half the time
+        place = bisect_left(keys, key)
+        return place if place < self.count and keys[place] == key else None
 
 
 def _resized(array: Words, size: int) -> Words:

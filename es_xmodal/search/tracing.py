@@ -50,7 +50,7 @@ def span(name: str, **attributes: str | int) -> Iterator[None]:
     with found.start_as_current_span(name, attributes=given, **quiet) as one:
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # raised again; also Ctrl-C leaves a span that says it was not done
             failed(one, type(error).__name__)
             raise
 

@@ -23,6 +23,7 @@ class Asked:
     method: str
     target: str
     body: bytes
+    timeout_s: float | None = field(default=None, compare=False)
 
     def lines(self) -> list[Any]:
         """The JSON lines of a bulk or multi-search body."""
@@ -53,7 +54,7 @@ def fake_client(play: Play, *, max_retries: int = 2) -> tuple[Elasticsearch, lis
         def perform_request(  # type: ignore[no-untyped-def]
             self, method, target, body=None, headers=None, request_timeout=None
         ) -> NodeApiResponse:
-            request = Asked(method, target, body or b"")
+            request = Asked(method, target, body or b"", request_timeout)
             asked.append(request)
             answer = play(request)
             if isinstance(answer, Exception):

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from es_xmodal.cluster.capabilities import Capabilities, probe
 from es_xmodal.cluster.client import connect, without_credentials
 from es_xmodal.cluster.errors import cluster_errors, reason_of
-from es_xmodal.cluster.search import msearch, search
+from es_xmodal.cluster.search import MARGIN_S, msearch, search
 from es_xmodal.cluster.transport import LONGEST_PAUSE_S, pause_s
 from es_xmodal.errors import (
     ClusterAnswerError,
@@ -208,6 +208,23 @@ def test_search_sends_timeout_and_type() -> None:
     search(client, "products", {"size": 1}, params={"search_type": "dfs_query_then_fetch"}, timeout_s=1.5)
     assert asked[0].target == "/products/_search?search_type=dfs_query_then_fetch"
     assert orjson.loads(asked[0].body) == {"timeout": "1500ms", "size": 1}
+
+
+def test_each_client_waits_as_long_as_each_search_says_and_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float] = []
+    options = Elasticsearch.options
+
+    def counted(self: Elasticsearch, **given: Any) -> Elasticsearch:
+        made.append(given["request_timeout"])
+        return options(self, **given)
+
+    monkeypatch.setattr(Elasticsearch, "options", counted)
+    both = [fake_client(script(Answer(body=whole()))) for _ in range(2)]
+    for client, asked, _ in both:
+        for timeout_s in (1.5, 4.0, 1.5):
+            search(client, "products", {}, timeout_s=timeout_s)
+        assert [one.timeout_s for one in asked] == [1.5 + MARGIN_S, 4 + MARGIN_S, 1.5 + MARGIN_S]
+    assert made == [1.5 + MARGIN_S, 4 + MARGIN_S] * 2  # what was made once is kept, for its client alone
 
 
 def test_msearch_sends_every_body_in_order() -> None:

@@ -16,7 +16,7 @@ from es_xmodal.errors import ClusterAnswerError
 from es_xmodal.ingest import known_documents
 from es_xmodal.ingest.known import EDITED, mark, mark_of_hit
 from es_xmodal.ingest.known_documents import KnownDocuments
-from es_xmodal.ingest.known_table import BYTES_A_DOCUMENT, KnownTable
+from es_xmodal.ingest.known_table import KnownTable
 from es_xmodal.ingest.named_ids import NamedIds
 
 pytestmark = pytest.mark.unit
@@ -80,7 +80,7 @@ def test_a_document_takes_what_the_page_says() -> None:
     count = 20_000
     table = table_of([as_hit(str(n), {"row_hash": HASH, "price": 1.0}) for n in range(count)])
     held = [value for part in table._parts for value in vars(part).values()]
-    assert sum(one.nbytes for one in held if isinstance(one, np.ndarray)) == BYTES_A_DOCUMENT * count
+    assert sum(one.nbytes for one in held if isinstance(one, np.ndarray)) == 16 * count
     assert sum(len(one) for one in held if isinstance(one, bytearray)) <= count // 8 + len(table._parts)
 
 

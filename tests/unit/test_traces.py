@@ -42,6 +42,26 @@ print(sorted(watch.timings().stages), dict(watch.timings().legs))
     assert run(code) == "['words'] {'lexical': 0.003}\n"
 
 
+def test_who_listens_later_is_heard_from_then_on() -> None:
+    code = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from es_xmodal.search.tracing import span, tracer
+assert tracer() is None
+with span("unheard"):
+    pass
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+with span("heard"):
+    pass
+print([one.name for one in exporter.get_finished_spans()])
+"""
+    assert run(code) == "['heard']\n"
+
+
 def test_it_is_not_imported_before_it_is_used() -> None:
     code = "import sys, es_xmodal.search.tracing as t; print('opentelemetry' in sys.modules)"
     assert run(code) == "False\n"
